@@ -1,0 +1,87 @@
+//! What a driver may set, with defaults that need no change, and the limits that bound a hostile peer.
+
+use crate::manifest::MAX_FILE_SIZE;
+use crate::time::Duration;
+
+/// Smallest datagram that every path must carry, in bytes of UDP payload: IPv6's 1,280 less its headers,
+/// rounded down. Control packets never exceed it.
+pub const MIN_DATAGRAM: usize = 1_200;
+/// Largest datagram that the engine makes: a jumbo frame of 9,000 less the headers of IPv6 and UDP.
+pub const MAX_DATAGRAM: usize = 8_952;
+/// Sizes of the datagrams that probe the path in the handshake, largest first (SPEC.md, `path-mtu`).
+pub const PROBE_SIZES: [usize; 4] = [8_952, 1_472, 1_452, MIN_DATAGRAM];
+/// Most files in one session.
+pub const MAX_FILES: u32 = 1 << 20;
+/// Most bytes of names in one session.
+pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+/// Most holes in the received chunks before the receiver takes nothing beyond them.
+pub const MAX_RANGES: usize = 16_384;
+/// Most chunks between the first missing one and the newest that was sent.
+pub const MAX_WINDOW: u64 = 1 << 18;
+/// Bytes in one read of the sender beyond the first pass, and in one full write of the receiver.
+pub const IO_BLOCK: usize = 256 << 10;
+/// How often a leaf or a file with a wrong digest is asked for again before the file fails.
+pub const MAX_INTEGRITY_RETRIES: u8 = 3;
+/// A token is good for so long after it was made.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
+/// Sessions at once, and from one address.
+pub const MAX_SESSIONS: usize = 4_096;
+/// Sessions at once from one address.
+pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
+
+const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
+
+/// Settings of the sending end of a session.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// Largest datagram to try, in bytes of UDP payload. Default [`MAX_DATAGRAM`]; a driver that knows the
+    /// route's MTU sets less.
+    pub max_datagram: usize,
+    /// A peer silent for so long is given up. Default 10 s.
+    pub idle_timeout: Duration,
+    /// Upper bound of the sending rate, in bytes a second of UDP payload. Default none.
+    pub max_rate: Option<u64>,
+    /// Bytes of source blocks held at once: read-ahead and repairs. Default 4 MiB.
+    pub read_buffer: usize,
+    /// Seeds the jitter of timers.
+    pub seed: u64,
+}
+
+impl Default for SenderConfig {
+    fn default() -> Self {
+        Self {
+            max_datagram: MAX_DATAGRAM,
+            idle_timeout: Duration::from_secs(10),
+            max_rate: None,
+            read_buffer: 4 << 20,
+            seed: 0,
+        }
+    }
+}
+
+/// Settings of the receiving end of a session.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// A sender silent for so long is given up. Default 30 s.
+    pub idle_timeout: Duration,
+    /// Bytes held until storage has taken them; bounds what the sender may have in flight. Default 24 MiB.
+    pub write_buffer: usize,
+    /// Largest file to accept, in bytes. Default [`MAX_FILE_SIZE`].
+    pub max_file_size: u64,
+    /// Most bytes to accept in one session. Default no bound but that of each file.
+    pub max_total_size: u64,
+    /// Most files to accept in one session. Default [`MAX_FILES`].
+    pub max_files: u32,
+}
+
+impl Default for ReceiverConfig {
+    fn default() -> Self {
+        Self {
+            idle_timeout: Duration::from_secs(30),
+            write_buffer: 24 << 20,
+            max_file_size: MAX_FILE_SIZE,
+            max_total_size: u64::MAX,
+            max_files: MAX_FILES,
+        }
+    }
+}

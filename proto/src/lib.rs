@@ -1,0 +1,40 @@
+//! The protocol engine of xfer, sans-IO.
+//!
+//! This crate turns bytes, times and completions of storage operations into datagrams, storage operations,
+//! events and deadlines. It opens no socket and no file, reads no clock, starts no thread and draws no
+//! randomness: its driver does all of that, and so the same engine runs blocking, asynchronous and under
+//! the virtual clock of a simulator.
+//!
+//! [`machine::Machine`] is the door. SPEC.md at the root of the repository is the protocol; each module
+//! names the sections it implements.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::unreachable
+    )
+)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod config;
+pub mod digest;
+pub mod error;
+pub mod id;
+pub mod machine;
+pub mod manifest;
+pub mod range_set;
+pub mod rng;
+pub mod rtt;
+pub mod storage;
+pub mod time;
+pub mod timer;
+pub mod transmit;

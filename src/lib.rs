@@ -1,0 +1,1 @@
+//! Moves files over UDP, whole and fast, to one host or to many.

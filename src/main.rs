@@ -1,0 +1,2 @@
+//! The `xfer` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A network, storage and clock that exist only in memory.
