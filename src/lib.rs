@@ -4,5 +4,7 @@ mod api;
 mod net;
 mod runtime;
 mod storage;
+mod stub;
 
 pub use api::*;
+pub use stub::*;
