@@ -43,11 +43,9 @@ pub fn sum(reader: &mut dyn std::io::Read) -> std::io::Result<Digest> {
     Ok(Digest(*hasher.finalize().as_bytes()))
 }
 /// Stub.
-pub fn is_worker() -> bool {
-    false
-}
+pub const WORKER_ARGUMENT: &str = "__worker";
 /// Stub.
-pub fn run_worker() -> std::process::ExitCode {
+pub fn worker_main() -> std::process::ExitCode {
     std::process::ExitCode::FAILURE
 }
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! Draws `images/1.png` and `images/2.png`, the pictures that the demo sends.
 //!
-//! `cargo run --release --example draw_images -- images` writes them again. Smooth gradients and fine detail
-//! everywhere leave hardly a byte of the files without meaning, so a flipped one shows.
+//! `cargo run --release --example draw_images -- images` writes them again. Smooth gradients and
+//! fine detail everywhere leave hardly a byte of the files without meaning, so a flipped one shows.
 
 mod canvas;
 mod font;
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The Julia set of one point, coloured by how soon each point escapes and how near it came to the axes.
+/// The Julia set of one point, coloured by how soon each point escapes and how near it came to the
+/// axes.
 fn julia() -> Canvas {
     const SIZE: (usize, usize) = (1_128, 752);
     const C: (f64, f64) = (-0.790_35, 0.157_2);

@@ -100,7 +100,7 @@ pub(super) struct SumArguments {
 }
 
 /// How much is told on stderr.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct LogArguments {
     /// No progress and no warnings, only errors
     #[arg(short, long, conflicts_with = "verbose")]

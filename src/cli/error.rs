@@ -127,7 +127,8 @@ pub(crate) fn hint_for(code: ErrorCode) -> Option<&'static str> {
     }
 }
 
-/// What the system said, in the middle of a sentence: its first letter small, unless a name starts there.
+/// What the system said, in the middle of a sentence: its first letter small, unless a name starts
+/// there.
 pub(crate) fn system(error: &io::Error) -> String {
     let text = escape(&error.to_string());
     let mut chars = text.chars();

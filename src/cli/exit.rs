@@ -52,7 +52,8 @@ impl Exit {
             ErrorClass::Source => Self::Source,
             ErrorClass::Refused => Self::Refused,
             ErrorClass::Storage => Self::Storage,
-            // A signal to this process ends the whole call; in a file's failure it was the peer's, who left.
+            // A signal to this process ends the whole call; in a file's failure it was the peer's,
+            // who left.
             ErrorClass::Unreachable | ErrorClass::Interrupted => Self::Unreachable,
             ErrorClass::Unauthorised => Self::Unauthorised,
             ErrorClass::Integrity => Self::Integrity,
@@ -60,8 +61,8 @@ impl Exit {
         }
     }
 
-    /// The status of a whole from those of its parts: one kind of failure gives its own, several give
-    /// [`Exit::Other`]. Success counts for nothing beside a failure.
+    /// The status of a whole from those of its parts: one kind of failure gives its own, several
+    /// give [`Exit::Other`]. Success counts for nothing beside a failure.
     pub(crate) fn combine(parts: impl IntoIterator<Item = Self>) -> Self {
         let failure = |whole: Self, part: Self| match (whole, part) {
             (Self::Success, other) | (other, Self::Success) => other,

@@ -1,5 +1,5 @@
-//! The command line: raw arguments become settings, settings become calls of the library, and what the
-//! library says becomes tables, JSON events, errors with hints, and an exit status.
+//! The command line: raw arguments become settings, settings become calls of the library, and what
+//! the library says becomes tables, JSON events, errors with hints, and an exit status.
 
 mod args;
 mod demo;
@@ -12,7 +12,7 @@ mod settings;
 mod sum;
 mod units;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, LogArguments};
 use clap::Parser;
 use exit::Exit;
 
@@ -24,4 +24,10 @@ pub(crate) fn run() -> Exit {
         Command::Demo(log) => demo::run(log),
         Command::Sum(arguments) => sum::run(arguments),
     }
+}
+
+/// Sends the logs of a worker process to the stderr that it shares with its parent, as `RUST_LOG`
+/// says.
+pub(crate) fn start_worker_logging() {
+    output::start_logging(LogArguments::default());
 }

@@ -108,7 +108,8 @@ fn resolve_all(hosts: &[String], end: End) -> Result<Vec<Destination>, CliError>
         .map_err(|error| CliError::from_library(error, end))
 }
 
-/// A destination for messages: what the user wrote with the port, and the address where that was a name.
+/// A destination for messages: what the user wrote with the port, and the address where that was a
+/// name.
 pub(super) fn show_destination(to: &Destination) -> String {
     let label = label_with_port(to);
     let address = to.address.to_string();

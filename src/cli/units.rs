@@ -60,7 +60,8 @@ fn parse(text: &str, systems: &[&[(&str, u64)]]) -> Option<u64> {
     if !is_number(whole) || !is_number(fraction) {
         return None;
     }
-    // A fraction of a unit in integers: nine places are more than anyone types, and the sum cannot lose bits.
+    // A fraction of a unit in integers: nine places are more than anyone types, and the sum cannot
+    // lose bits.
     let places = fraction.len().min(9);
     let scale = 10_u64.pow(places as u32);
     let part = u128::from(fraction[..places].parse::<u64>().ok()?) * u128::from(factor);

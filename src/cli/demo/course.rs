@@ -135,8 +135,8 @@ impl Arrived {
     }
 }
 
-/// Starts a receiver on a thread of its own, on a port that the system chooses; it ends by itself when it has
-/// both pictures, or with the program.
+/// Starts a receiver on a thread of its own, on a port that the system chooses; it ends by itself
+/// when it has both pictures, or with the program.
 fn start_receiver(out: PathBuf) -> Result<SocketAddr, CliError> {
     let options = RecvOptions {
         out,
@@ -159,7 +159,8 @@ fn start_receiver(out: PathBuf) -> Result<SocketAddr, CliError> {
 }
 
 fn run_receiver(options: &RecvOptions, ready: &Sender<Result<SocketAddr, xfer::Error>>) {
-    // The other end stops to listen once it knows the address: what it does not take is of no use any more.
+    // The other end stops to listen once it knows the address: what it does not take is of no use
+    // any more.
     let tell = |news| ready.send(news).unwrap_or_default();
     let result = xfer::receive(options, &mut |event| {
         if let RecvEvent::Listening(address) = event {

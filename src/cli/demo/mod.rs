@@ -1,7 +1,8 @@
 //! `xfer demo`: shows and checks the whole thing on this machine, with nothing else set up.
 //!
-//! Two receivers on loopback, two pictures, each of the four modes, first over a clean path and then over
-//! one that loses datagrams in both directions. Every copy is compared with its original, byte for byte.
+//! Two receivers on loopback, two pictures, each of the four modes, first over a clean path and
+//! then over one that loses datagrams in both directions. Every copy is compared with its original,
+//! byte for byte.
 
 mod course;
 mod relay;

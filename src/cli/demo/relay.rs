@@ -1,5 +1,5 @@
-//! A path that loses datagrams: a UDP relay on loopback, seeded, so that the same datagrams of the same
-//! sequence are lost each time. The tests of the binary use this file too.
+//! A path that loses datagrams: a UDP relay on loopback, seeded, so that the same datagrams of the
+//! same sequence are lost each time. The tests of the binary use this file too.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -98,7 +98,8 @@ impl Drop for Relay {
 }
 
 impl Shared {
-    /// Counts a datagram and decides whether it gets through: by the seed and its place in its direction.
+    /// Counts a datagram and decides whether it gets through: by the seed and its place in its
+    /// direction.
     fn passes(&self, direction: &Direction, bytes: usize) -> bool {
         let index = direction.datagrams.fetch_add(1, Ordering::Relaxed);
         direction.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -116,7 +117,8 @@ impl Shared {
     }
 }
 
-/// From the senders to the receiver. Each sender has a socket towards the receiver, as behind a NAT.
+/// From the senders to the receiver. Each sender has a socket towards the receiver, as behind a
+/// NAT.
 fn run_front(front: &Arc<UdpSocket>, shared: &Arc<Shared>) {
     let mut backs: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut threads = Vec::new();

@@ -1,7 +1,8 @@
 //! Makes text that came from elsewhere harmless to a terminal.
 
-/// The text with everything escaped that could steer a terminal or mislead a reader: control characters,
-/// marks that change the direction of writing, invisible characters. The rule is that of `Name`'s `Display`.
+/// The text with everything escaped that could steer a terminal or mislead a reader: control
+/// characters, marks that change the direction of writing, invisible characters. The rule is that
+/// of `Name`'s `Display`.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -28,7 +28,8 @@ pub(crate) struct Output {
 #[derive(Debug)]
 enum Stdout {
     Open,
-    /// The reader has left, as `head` does. That is its right: the transfer goes on without telling.
+    /// The reader has left, as `head` does. That is its right: the transfer goes on without
+    /// telling.
     Closed,
     /// The results could not be written, for example to a full disk.
     Failed,
@@ -52,13 +53,7 @@ impl Output {
 
     /// For commands without options for logs.
     pub(crate) fn plain() -> Self {
-        Self::new(
-            LogArguments {
-                quiet: false,
-                verbose: 0,
-            },
-            false,
-        )
+        Self::new(LogArguments::default(), false)
     }
 
     /// Whether results are JSON events.
@@ -183,7 +178,8 @@ fn is_capable_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-fn start_logging(log: LogArguments) {
+/// Sends logs to stderr, as `RUST_LOG` says, or as many as were asked for.
+pub(crate) fn start_logging(log: LogArguments) {
     let default = match (log.quiet, log.verbose) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,

@@ -85,7 +85,8 @@ impl Progress {
     }
 }
 
-/// The templates are constants that a test parses; a plain bar is the answer to a mistake all the same.
+/// The templates are constants that a test parses; a plain bar is the answer to a mistake all the
+/// same.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -1,5 +1,5 @@
-//! One line of b3sum: 64 hexadecimal digits, two spaces, the path. A path with a backslash or a line break
-//! is escaped, and a backslash at the start of the line says so.
+//! One line of b3sum: 64 hexadecimal digits, two spaces, the path. A path with a backslash or a
+//! line break is escaped, and a backslash at the start of the line says so.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -47,7 +47,8 @@ impl Line {
     }
 
     fn escaped_path(&self) -> (bool, String) {
-        // As b3sum has it: what is not text becomes a replacement character, which cannot be read back.
+        // As b3sum has it: what is not text becomes a replacement character, which cannot be read
+        // back.
         let text = self.path.to_string_lossy();
         let shown = text
             .replace('\\', "\\\\")
