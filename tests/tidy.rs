@@ -33,20 +33,19 @@ const SRC_FLOORS: [(&str, &[&str]); 8] = [
     ("sum", &["storage", "api"]),
     ("api", &[]),
 ];
-/// The machines of the engine, above the mechanisms. They do not import each other.
-const MACHINES: [&str; 2] = ["session", "group"];
-/// The top of the engine: it makes machines, so it stands above them.
-const ROUTER: &str = "router";
-/// The mechanisms, which do not import each other either. All other rooms are words, the ground floor.
-const MECHANISMS: [&str; 8] = [
-    "wire",
-    "recovery",
-    "congestion",
-    "pacing",
-    "mtu",
-    "fec",
-    "file",
-    "schedule",
+/// The floors of the engine above the words, lowest first. Rooms of one floor do not import each
+/// other.
+const PROTO_FLOORS: [&[&str]; 5] = [
+    // The packets themselves.
+    &["wire"],
+    // Mechanisms that stand alone.
+    &["congestion", "pacing", "mtu", "fec", "file", "schedule"],
+    // It reads frames and feeds the controller.
+    &["recovery"],
+    // The machines.
+    &["session", "group"],
+    // It makes machines.
+    &["router"],
 ];
 
 #[test]
@@ -283,13 +282,9 @@ fn src_may(from: &str, to: &str) -> bool {
 }
 
 /// Words are on floor 0 and may import each other, as long as they form no circle.
-fn floor(room: &str) -> u8 {
-    match room {
-        ROUTER => 3,
-        _ if MACHINES.contains(&room) => 2,
-        _ if MECHANISMS.contains(&room) => 1,
-        _ => 0,
-    }
+fn floor(room: &str) -> usize {
+    let above = PROTO_FLOORS.iter().position(|rooms| rooms.contains(&room));
+    above.map_or(0, |at| at + 1)
 }
 
 type Edge = (&'static str, Vec<String>, Vec<String>);
@@ -340,6 +335,7 @@ mod checks {
             ("src/api.rs", "pub(crate) use crate::net::socket;"),
             ("src/runtime/mod.rs", "use crate::{net::x, cli::y};"),
             ("proto/src/wire/mod.rs", "use crate::session::Session;"),
+            ("proto/src/file/mod.rs", "use crate::congestion::Pacer;"),
             ("proto/src/wire/mod.rs", "use crate::file::layout;"),
             (
                 "proto/src/group/mod.rs",
