@@ -1,6 +1,5 @@
 //! Stands in for the runtime until it is merged.
 use crate::*;
-use xfer_proto::id::Digest;
 
 /// Stub.
 pub fn send(
@@ -35,12 +34,6 @@ pub fn resolve(host: &str) -> Result<Destination, Error> {
         label: host.into(),
         address,
     })
-}
-/// Stub.
-pub fn sum(reader: &mut dyn std::io::Read) -> std::io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(reader)?;
-    Ok(Digest(*hasher.finalize().as_bytes()))
 }
 /// Stub.
 pub const WORKER_ARGUMENT: &str = "__worker";

@@ -72,8 +72,8 @@ impl Output {
     }
 
     /// A result for a person: whole lines, each ended.
-    pub(crate) fn result(&mut self, text: &str) {
-        self.write_stdout(text.as_bytes());
+    pub(crate) fn result(&mut self, lines: impl AsRef<[u8]>) {
+        self.write_stdout(lines.as_ref());
     }
 
     /// A result for a program.

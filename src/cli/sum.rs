@@ -1,16 +1,14 @@
 //! `xfer sum`: BLAKE3 sums as b3sum prints and checks them.
 
-mod line;
-
 use super::args::SumArguments;
 use super::error::{CliError, system};
 use super::exit::Exit;
 use super::output::Output;
 use super::output::escape::escape;
-use line::Line;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use xfer::sum;
 use xfer_proto::id::Digest;
 
 /// Longest line of a file of sums: the longest path that a system takes, escaped, with its digest.
@@ -37,8 +35,9 @@ fn print(output: &mut Output, mut paths: Vec<PathBuf>) -> Exit {
         }
         match digest(&path) {
             Ok(digest) => {
-                let line = Line { path, digest };
-                output.result(&format!("{line}\n"));
+                let mut line = sum::format_line(digest, &path);
+                line.push(b'\n');
+                output.result(&line);
             }
             Err(error) => exits.push(unreadable(output, &path, &error)),
         }
@@ -47,9 +46,10 @@ fn print(output: &mut Output, mut paths: Vec<PathBuf>) -> Exit {
 }
 
 fn check(output: &mut Output, list: &Path) -> Exit {
-    let opened: io::Result<Box<dyn Read>> = match is_stdin(list) {
-        true => Ok(Box::new(io::stdin().lock())),
-        false => File::open(list).map(|file| Box::new(file) as _),
+    let opened: io::Result<Box<dyn Read>> = if is_stdin(list) {
+        Ok(Box::new(io::stdin().lock()))
+    } else {
+        File::open(list).map(|file| Box::new(file) as _)
     };
     let mut reader = match opened {
         Ok(reader) => BufReader::new(reader),
@@ -57,10 +57,10 @@ fn check(output: &mut Output, list: &Path) -> Exit {
     };
     let mut exits = Vec::new();
     for number in 1_u64.. {
-        let mut text = Vec::new();
-        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut text) {
+        let mut line = Vec::new();
+        match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line) {
             Ok(0) => break,
-            Ok(_) => exits.push(check_line(output, list, number, &text)),
+            Ok(_) => exits.push(check_line(output, list, number, &line)),
             Err(error) => {
                 exits.push(unreadable(output, list, &error));
                 break;
@@ -74,33 +74,37 @@ fn check(output: &mut Output, list: &Path) -> Exit {
     Exit::combine(exits)
 }
 
-fn check_line(output: &mut Output, list: &Path, number: u64, text: &[u8]) -> Exit {
-    let Some(line) = Line::parse(text) else {
-        output.error(&format!("line {number} of {} is not a sum", show(list)));
-        return Exit::Integrity;
+fn check_line(output: &mut Output, list: &Path, number: u64, line: &[u8]) -> Exit {
+    let (expected, path) = match sum::parse_line(line) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            output.error(&format!("line {number} of {}: {error}", show(list)));
+            return Exit::Integrity;
+        }
     };
-    let name = line.shown_path();
-    match digest(&line.path) {
-        Ok(found) if found == line.digest => {
-            output.result(&format!("{name}: OK\n"));
+    // A list may come from anywhere: its names are as little to be trusted as those of a peer.
+    let name = escape(&path.to_string_lossy());
+    match digest(&path) {
+        Ok(found) if found == expected => {
+            output.result(format!("{name}: OK\n"));
             Exit::Success
         }
         Ok(_) => {
-            output.result(&format!("{name}: FAILED\n"));
+            output.result(format!("{name}: FAILED\n"));
             Exit::Integrity
         }
         Err(error) => {
-            output.result(&format!("{name}: FAILED ({})\n", system(&error)));
-            unreadable(output, &line.path, &error)
+            output.result(format!("{name}: FAILED ({})\n", system(&error)));
+            unreadable(output, &path, &error)
         }
     }
 }
 
 fn digest(path: &Path) -> io::Result<Digest> {
     if is_stdin(path) {
-        xfer::sum(&mut io::stdin().lock())
+        sum::digest_reader(io::stdin().lock())
     } else {
-        xfer::sum(&mut File::open(path)?)
+        sum::digest_path(path)
     }
 }
 
