@@ -1,7 +1,8 @@
 //! Batches on their way through the kernel: what to do when it takes only a part of one, and how a buffer
 //! that came with GRO falls apart into datagrams.
 
-use std::io::{Error, ErrorKind, Result};
+use errors::{is_offload_refused, is_too_large};
+use std::io::{ErrorKind, Result};
 use xfer_proto::transmit::Transmit;
 
 /// What became of a batch.
@@ -59,7 +60,7 @@ pub(crate) fn send_batch(
         match send(datagram, None) {
             Ok(()) => counters.calls += 1,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Blocked(sent),
-            Err(error) if quinn_udp::is_msg_size_err(&error) => counters.too_large += 1,
+            Err(error) if is_too_large(&error) => counters.too_large += 1,
             Err(_) => counters.refused += 1,
         }
         sent += datagram.len();
@@ -67,16 +68,34 @@ pub(crate) fn send_batch(
     Progress::Done
 }
 
-/// The kernel says so when a driver promised segmentation and does not keep the promise.
 #[cfg(unix)]
-fn is_offload_refused(error: &Error) -> bool {
+mod errors {
     use rustix::io::Errno;
-    Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::IO | Errno::INVAL))
+    use std::io::Error;
+
+    /// The kernel says so when a driver promised segmentation and does not keep the promise.
+    pub(super) fn is_offload_refused(error: &Error) -> bool {
+        matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::INVAL))
+    }
+
+    /// The datagram is larger than the path or the interface takes.
+    pub(super) fn is_too_large(error: &Error) -> bool {
+        Errno::from_io_error(error) == Some(Errno::MSGSIZE)
+    }
 }
 
 #[cfg(not(unix))]
-fn is_offload_refused(error: &Error) -> bool {
-    error.kind() == ErrorKind::InvalidInput
+mod errors {
+    use std::io::{Error, ErrorKind};
+
+    pub(super) fn is_offload_refused(error: &Error) -> bool {
+        error.kind() == ErrorKind::InvalidInput
+    }
+
+    /// `WSAEMSGSIZE`.
+    pub(super) fn is_too_large(error: &Error) -> bool {
+        error.raw_os_error() == Some(10_040)
+    }
 }
 
 /// The datagrams of one received buffer: all `stride` bytes long but the last. An empty datagram is none.
