@@ -11,3 +11,4 @@ mod storage;
 pub use api::*;
 pub use net::resolve;
 pub use runtime::{Stop, WORKER_ARGUMENT, receive, send, worker_main};
+pub use storage::sum;

@@ -4,6 +4,7 @@ use super::job::{Job, JobNote, Note, Traffic};
 use crate::api::{SendEvent, SendSummary, SentFile, SentStatus};
 use std::time::Instant;
 use xfer_proto::error::{ErrorCode, Failure};
+use xfer_proto::manifest::Name;
 
 /// Takes the notes of all jobs, and sees to it that every file of every job gets exactly one status.
 pub(crate) struct Collector<'a> {
@@ -58,6 +59,21 @@ impl<'a> Collector<'a> {
                 self.close(id, "the worker did not tell how the file ended");
             }
             Note::Lost(words) => self.close(id, &words),
+        }
+    }
+
+    /// A file that no job has because it cannot be read: it fails at each of `destinations`.
+    pub(crate) fn on_unreadable(&mut self, destinations: usize, name: &Name, failure: &Failure) {
+        for destination in 0..destinations {
+            self.summary.failed += 1;
+            (self.on_event)(SendEvent::File(SentFile {
+                name: name.clone(),
+                destination,
+                bytes: 0,
+                seconds: 0.0,
+                retransmitted_bytes: 0,
+                status: SentStatus::Failed(failure.clone()),
+            }));
         }
     }
 
@@ -128,7 +144,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
     use xfer_proto::id::Digest;
-    use xfer_proto::manifest::{Entry, EntryKind, Name};
+    use xfer_proto::manifest::{Entry, EntryKind};
 
     fn job(id: usize, files: usize) -> Job {
         let file = |at: usize| SourceFile {
@@ -147,6 +163,7 @@ mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             files: (0..files).map(file).collect(),
             max_rate: None,
+            read_buffer: 1,
             timeout: Duration::from_secs(1),
             readiness: Readiness::Blocking,
         }

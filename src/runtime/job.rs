@@ -33,6 +33,8 @@ pub(crate) struct Job {
     pub(crate) files: Arc<[SourceFile]>,
     /// Upper bound of the rate, in bytes a second of UDP payload.
     pub(crate) max_rate: Option<u64>,
+    /// Bytes of source blocks that the session holds at once.
+    pub(crate) read_buffer: usize,
     /// A peer silent for so long is given up.
     pub(crate) timeout: Duration,
     /// Whether the worker's loop blocks or is asynchronous.

@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, Ends, Front, Routed, Sessions};
+use super::sources::path_error;
 use super::stop::{Stop, StopReason};
 use super::storage_thread::StorageThread;
 use super::waiter::Waiter;
@@ -9,6 +10,7 @@ use super::{blocking, random};
 use crate::api::{Error, RecvEvent, RecvOptions, SentStatus};
 use crate::net::{ReceiveBuffers, Socket};
 use crate::storage::Store;
+use crate::storage::sink::SinkStore;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -43,12 +45,18 @@ const STORAGE_PATIENCE: Duration = Duration::from_millis(500);
 /// [`Error::Socket`] and [`Error::Path`] when an address or the directory cannot be used;
 /// [`Error::Interrupted`] when a signal ended the call. [`Stop::stop`] ends it with `Ok`.
 pub fn receive(options: &RecvOptions, on_event: &mut dyn FnMut(RecvEvent)) -> Result<(), Error> {
-    let store = open_sink(options)?;
-    receive_into(store, options, on_event)
-}
-
-fn open_sink(_options: &RecvOptions) -> Result<Box<dyn Store>, Error> {
-    Err(Error::Worker("no storage".to_owned()))
+    let store = SinkStore::open(&options.out, options.on_conflict)
+        .map_err(|source| path_error("receive into", &options.out, source))?;
+    match store.resumable() {
+        0 => {}
+        1 => on_event(RecvEvent::Warning(
+            "1 unfinished file can be resumed".to_owned(),
+        )),
+        count => on_event(RecvEvent::Warning(format!(
+            "{count} unfinished files can be resumed"
+        ))),
+    }
+    receive_into(Box::new(store), options, on_event)
 }
 
 fn receive_into(
@@ -233,6 +241,10 @@ impl Front for ReceiverFront<'_> {
                     }
                 }
             }
+            Event::Refused { name, failure, .. } => self.tell(RecvEvent::Warning(format!(
+                "refused `{}` from {peer}: {failure}",
+                name.escape_ascii()
+            ))),
             Event::Closed(Ok(())) => {}
             Event::Closed(Err(failure)) => {
                 let failure = failure.to_string();

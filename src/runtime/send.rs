@@ -12,9 +12,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::scope;
 use std::time::Duration;
+use xfer_proto::config::SenderConfig;
 
 /// How often a running call looks whether it was asked to stop; the workers hear of it at once.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
+/// Bytes of source blocks that all sessions together hold, as long as each has enough to work.
+const READ_BUDGET: usize = 32 << 20;
+/// What one session works with however many there are: the least that the engine takes.
+const MIN_READ_BUFFER: usize = 3 << 20;
 /// Bits in a byte.
 const BITS: u64 = 8;
 
@@ -38,7 +43,7 @@ pub fn send(
     for warning in sources.warnings {
         on_event(SendEvent::Warning(warning));
     }
-    let files = sources.files.len() as u64;
+    let files = (sources.files.len() + sources.unreadable.len()) as u64;
     let bytes = sources.files.iter().map(|file| file.entry.size).sum();
     on_event(SendEvent::Planned { files, bytes });
 
@@ -47,6 +52,9 @@ pub fn send(
         .unwrap_or_else(|| default_jobs(options.to.len()));
     let jobs = jobs(options, sources.files, limit);
     let mut collector = Collector::new(&jobs, on_event);
+    for (name, failure) in &sources.unreadable {
+        collector.on_unreadable(options.to.len(), name, failure);
+    }
     let (notes, inbox) = channel();
     let crew = Crew {
         jobs: &jobs,
@@ -99,7 +107,7 @@ fn jobs(options: &SendOptions, files: Vec<SourceFile>, limit: NonZeroUsize) -> V
             files.collect()
         })
         .collect();
-    let at_once = limit.get().min(shards.len() * options.to.len()).max(1) as u64;
+    let at_once = limit.get().min(shards.len() * options.to.len()).max(1);
     let mut jobs = Vec::new();
     // Shard by shard, so that a crew smaller than the work serves the destinations evenly.
     for shard in &shards {
@@ -109,13 +117,22 @@ fn jobs(options: &SendOptions, files: Vec<SourceFile>, limit: NonZeroUsize) -> V
                 destination,
                 peer: to.address,
                 files: Arc::clone(shard),
-                max_rate: options.rate.map(|rate| (rate / BITS / at_once).max(1)),
+                max_rate: options
+                    .rate
+                    .map(|rate| (rate / BITS / at_once as u64).max(1)),
+                read_buffer: read_buffer(at_once),
                 timeout: options.timeout,
                 readiness: readiness(options.mode),
             });
         }
     }
     jobs
+}
+
+/// The share of a session, of those that run at a time.
+fn read_buffer(sessions: usize) -> usize {
+    let default = SenderConfig::default().read_buffer;
+    (READ_BUDGET / sessions).clamp(MIN_READ_BUFFER, default)
 }
 
 fn readiness(mode: Mode) -> Readiness {

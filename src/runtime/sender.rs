@@ -120,6 +120,7 @@ impl<'a> Run<'a> {
             max_datagram: max_datagram(job.peer),
             idle_timeout: job.timeout,
             max_rate: job.max_rate,
+            read_buffer: job.read_buffer,
             seed: random::word()?,
             ..SenderConfig::default()
         };
@@ -220,7 +221,6 @@ impl Front for SenderFront<'_> {
 
     fn on_event(&mut self, now: Instant, _peer: SocketAddr, event: Event) {
         match event {
-            Event::Established => {}
             Event::File {
                 file,
                 status,
@@ -239,7 +239,8 @@ impl Front for SenderFront<'_> {
                     });
                 }
             }
-            Event::Closed(Ok(())) => {}
+            // Refusals of lines are the receiver's: here they are files that failed.
+            Event::Established | Event::Refused { .. } | Event::Closed(Ok(())) => {}
             Event::Closed(Err(failure)) => self.failure = Some(failure),
         }
     }
