@@ -287,7 +287,8 @@ impl OutgoingSession {
 
     /// Everything is sent, or waits for a read or an answer.
     fn on_nothing_to_send(&mut self, now: Instant) {
-        let is_tail = self.sent.in_flight() > 0
+        let is_tail = self.phase == Phase::Open
+            && self.sent.in_flight() > 0
             && self.flights.lost_count() == 0
             && self.probe.tail < TAIL_PROBES
             && self.files.is_all_sent();
