@@ -4,7 +4,7 @@ use super::args::{ConflictArgument, ModeArgument, RecvArguments, SendArguments};
 use super::error::{CliError, End};
 use super::exit::Exit;
 use std::net::SocketAddr;
-use xfer::{Destination, Mode, OnConflict, RecvOptions, SendOptions};
+use xfer::{Destination, Mode, OnConflict, RecvOptions, SendOptions, Stop};
 
 /// Options for the library, and what a person should be warned of before they are used.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub(super) const fn mode_name(mode: Mode) -> &'static str {
 
 /// Settings of `send`.
 pub(super) fn of_send(arguments: SendArguments) -> Result<Settings<SendOptions>, CliError> {
-    let to = resolve_all(&arguments.to, End::Sender)?;
+    let to = arguments.to.iter().map(|to| resolve(to, End::Sender));
+    let to = to.collect::<Result<Vec<_>, _>>()?;
     let far: Vec<_> = to.iter().filter(|to| !is_loopback(to.address)).collect();
     if let Some(far) = far.first()
         && !arguments.insecure
@@ -54,16 +55,15 @@ pub(super) fn of_send(arguments: SendArguments) -> Result<Settings<SendOptions>,
         jobs: arguments.jobs,
         rate: arguments.rate,
         timeout: arguments.timeout,
+        stop: stop_on_signals()?,
     };
     Ok(Settings { options, warning })
 }
 
 /// Settings of `recv`.
 pub(super) fn of_recv(arguments: RecvArguments) -> Result<Settings<RecvOptions>, CliError> {
-    let listen: Vec<SocketAddr> = resolve_all(&arguments.listen, End::Receiver)?
-        .into_iter()
-        .map(|listen| listen.address)
-        .collect();
+    let listen = arguments.listen.iter().map(|listen| resolve_listen(listen));
+    let listen = listen.collect::<Result<Vec<_>, _>>()?;
     let far: Vec<_> = listen
         .iter()
         .filter(|&&address| !is_loopback(address))
@@ -95,17 +95,32 @@ pub(super) fn of_recv(arguments: RecvArguments) -> Result<Settings<RecvOptions>,
         },
         max_size: arguments.max_size,
         max_total: arguments.max_total,
+        stop: stop_on_signals()?,
     };
     Ok(Settings { options, warning })
 }
 
-fn resolve_all(hosts: &[String], end: End) -> Result<Vec<Destination>, CliError> {
-    let resolve = |host: &String| xfer::resolve(host);
-    hosts
-        .iter()
-        .map(resolve)
-        .collect::<Result<_, _>>()
-        .map_err(|error| CliError::from_library(error, end))
+fn resolve(host: &str, end: End) -> Result<Destination, CliError> {
+    xfer::resolve(host).map_err(|error| CliError::from_library(error, end))
+}
+
+/// As for a destination, but port 0 means a port that the system chooses.
+fn resolve_listen(text: &str) -> Result<SocketAddr, CliError> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Ok(address),
+        Err(_) => resolve(text, End::Receiver).map(|resolved| resolved.address),
+    }
+}
+
+/// What the first SIGINT or SIGTERM stops in order; a second one ends the process at once.
+pub(super) fn stop_on_signals() -> Result<Stop, CliError> {
+    Stop::on_signals().map_err(|error| {
+        let message = format!(
+            "cannot listen for signals: {}",
+            super::error::system(&error)
+        );
+        CliError::new(Exit::Other, message)
+    })
 }
 
 /// A destination for messages: what the user wrote with the port, and the address where that was a

@@ -13,10 +13,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Sender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use xfer::{
-    Destination, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent, SendOptions, SentStatus,
+    Destination, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent, SendOptions, SentStatus, Stop,
 };
 
 /// A receiver that is not ready by then never will be.
@@ -32,6 +32,8 @@ pub(super) struct Course<'a> {
     pub(super) loss_percent: u32,
     /// Holds the pictures, and the directories of the receivers.
     pub(super) dir: &'a Path,
+    /// Ends the course early.
+    pub(super) stop: &'a Stop,
 }
 
 /// What one receiver got.
@@ -49,12 +51,15 @@ pub(super) struct Arrived {
 impl Course<'_> {
     /// Sends the pictures to the receivers and compares what they hold.
     pub(super) fn run(&self, output: &mut Output) -> Result<Vec<Arrived>, CliError> {
+        let mut receivers = Vec::new();
         let mut relays = Vec::new();
         let mut to = Vec::new();
-        for receiver in 0..RECEIVERS {
-            let mut address = start_receiver(self.out(receiver))?;
+        for at in 0..RECEIVERS {
+            let receiver = Receiver::start(self.out(at))?;
+            let mut address = receiver.address;
+            receivers.push(receiver);
             if self.loss_percent > 0 {
-                let seed = SEED + receiver as u64;
+                let seed = SEED + at as u64;
                 let relay = Relay::start(address, self.loss_percent, seed).map_err(relay_error)?;
                 address = relay.address();
                 relays.push(relay);
@@ -74,6 +79,7 @@ impl Course<'_> {
             jobs: None,
             rate: None,
             timeout: PEER_TIMEOUT,
+            stop: self.stop.clone(),
         };
         let arrived = self.send(&options, output)?;
         for relay in &relays {
@@ -135,32 +141,54 @@ impl Arrived {
     }
 }
 
-/// Starts a receiver on a thread of its own, on a port that the system chooses; it ends by itself
-/// when it has both pictures, or with the program.
-fn start_receiver(out: PathBuf) -> Result<SocketAddr, CliError> {
-    let options = RecvOptions {
-        out,
-        listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
-        exit_after: Some(PICTURES.len() as u64),
-        on_conflict: OnConflict::Refuse,
-        max_size: None,
-        max_total: None,
-    };
-    let (ready, listening) = mpsc::channel();
-    thread::spawn(move || run_receiver(&options, &ready));
-    match listening.recv_timeout(START_TIMEOUT) {
-        Ok(Ok(address)) => Ok(address),
-        Ok(Err(error)) => Err(CliError::from_library(error, End::Receiver)),
-        Err(_) => Err(CliError::new(
-            Exit::Other,
-            "a receiver did not start in time",
-        )),
+/// A receiver on a thread of its own, on a port that the system chose. It stops when it is dropped.
+struct Receiver {
+    address: SocketAddr,
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Receiver {
+    fn start(out: PathBuf) -> Result<Self, CliError> {
+        let stop = Stop::new();
+        let options = RecvOptions {
+            out,
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            exit_after: None,
+            on_conflict: OnConflict::Refuse,
+            max_size: None,
+            max_total: None,
+            stop: stop.clone(),
+        };
+        let (ready, listening) = mpsc::channel();
+        let thread = thread::spawn(move || run_receiver(&options, &ready));
+        match listening.recv_timeout(START_TIMEOUT) {
+            Ok(Ok(address)) => Ok(Self {
+                address,
+                stop,
+                thread: Some(thread),
+            }),
+            Ok(Err(error)) => Err(CliError::from_library(error, End::Receiver)),
+            Err(_) => Err(CliError::new(
+                Exit::Other,
+                "a receiver did not start in time",
+            )),
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has told so on stderr.
+            thread.join().unwrap_or_default();
+        }
     }
 }
 
 fn run_receiver(options: &RecvOptions, ready: &Sender<Result<SocketAddr, xfer::Error>>) {
-    // The other end stops to listen once it knows the address: what it does not take is of no use
-    // any more.
+    // The other end stops to listen once it knows the address: what it does not take is of no use any more.
     let tell = |news| ready.send(news).unwrap_or_default();
     let result = xfer::receive(options, &mut |event| {
         if let RecvEvent::Listening(address) = event {

@@ -12,7 +12,7 @@ use super::error::{CliError, system};
 use super::exit::Exit;
 use super::output::Output;
 use super::output::table::{Align, Table};
-use super::settings::mode_name;
+use super::settings::{mode_name, stop_on_signals};
 use super::units::{bits_per_second, show_rate, show_share};
 use course::{Arrived, Course};
 use std::fs;
@@ -54,6 +54,7 @@ fn run_courses(output: &mut Output) -> Result<Exit, CliError> {
         .tempdir()
         .map_err(|error| storage_error("make a temporary directory", &error))?;
     write_pictures(dir.path()).map_err(|error| storage_error("write the pictures", &error))?;
+    let stop = stop_on_signals()?;
     let steps = output.progress().steps((MODES.len() * LOSSES.len()) as u64);
     let mut table = new_table();
     let mut exits = Vec::new();
@@ -64,6 +65,7 @@ fn run_courses(output: &mut Output) -> Result<Exit, CliError> {
                 mode,
                 loss_percent,
                 dir: dir.path(),
+                stop: &stop,
             };
             let arrived = course.run(output)?;
             for (at, arrived) in arrived.iter().enumerate() {
