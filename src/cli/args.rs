@@ -76,7 +76,7 @@ pub(super) struct RecvArguments {
     /// Largest file to accept, for example 500M or 2GiB
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_size: Option<u64>,
-    /// Most bytes to accept from one sender at a time
+    /// Most bytes to accept in one session; each worker of a sender has its own
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_total: Option<u64>,
     /// Listen for plain text on an address that is not loopback

@@ -34,24 +34,32 @@ fn a_missing_source_is_named() {
 
 #[test]
 fn a_source_that_changes_is_noticed_in_every_mode() {
-    for mode in MODES {
-        let scratch = Scratch::new();
-        let path = scratch.join("data");
-        write_file(&path, &noise(LARGE, 6));
-        let receiver = Receiver::start(&scratch.join("out"), &[]);
-        let relay = Relay::start(receiver.address(), 0, 0).unwrap();
-        let to = relay.address().to_string();
-        let options = ["send", "--mode", mode, "--rate", SLOW, "--to", &to, "data"];
-        let mut command = xfer(&options);
-        command.current_dir(scratch.path());
-        let sender = Running::start(command);
-        wait_until_under_way(&relay);
-        let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(b"more").unwrap();
-        drop(file);
-        sender.finish().expect(exit::SOURCE).says("changed");
-        assert!(!receiver.out().join("data").exists());
-    }
+    // At once, because each takes seconds of waiting for a slow sender.
+    std::thread::scope(|scope| {
+        for mode in MODES {
+            scope.spawn(move || change_while_sending(mode));
+        }
+    });
+}
+
+fn change_while_sending(mode: &str) {
+    /// Several times what a sender reads ahead: what was read before the change may be sent.
+    const SIZE: usize = 20 << 20;
+    let scratch = Scratch::new();
+    let path = scratch.join("data");
+    write_file(&path, &noise(SIZE, 6));
+    let receiver = Receiver::start(&scratch.join("out"), &[]);
+    let relay = Relay::start(receiver.address(), 0, 0).unwrap();
+    let to = relay.address().to_string();
+    let mut command = xfer(&["send", "--mode", mode, "--rate", "40M", "--to", &to, "data"]);
+    command.current_dir(scratch.path());
+    let sender = Running::start(command);
+    wait_until_under_way(&relay);
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"more").unwrap();
+    drop(file);
+    sender.finish().expect(exit::SOURCE).says("changed");
+    assert!(!receiver.out().join("data").exists());
 }
 
 #[test]

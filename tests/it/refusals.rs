@@ -97,10 +97,11 @@ fn quotas_refuse_what_is_too_large() {
     assert!(receiver.out().join("small").exists());
     assert!(!receiver.out().join("large").exists());
 
+    // This quota is one of a session, and several workers have several sessions.
     let receiver = Receiver::start(&scratch.join("total"), &["--max-total", "2000"]);
     send(
         scratch.path(),
-        &["--to", &receiver.to()],
+        &["--jobs", "1", "--to", &receiver.to()],
         &["small", "large"],
     )
     .expect(exit::REFUSED);
