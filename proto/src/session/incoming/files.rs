@@ -198,7 +198,7 @@ impl Files {
             .into_iter()
             .take(if chunks.end - chunks.start > 1 { 2 } else { 1 })
         {
-            let Some(place) = self.layout.place(chunk) else {
+            let Some(place) = self.layout.place(chunk).filter(|_| has(chunk)) else {
                 continue;
             };
             let bytes = place.offset..place.offset + place.len as u64;
