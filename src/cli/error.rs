@@ -51,14 +51,13 @@ impl CliError {
                 action,
                 path,
                 source,
-            } => Self::new(
-                if end == End::Sender {
-                    Exit::Source
-                } else {
-                    Exit::Storage
-                },
-                format!("cannot {action} `{path}`: {}", system(&source)),
-            ),
+            } => {
+                let message = format!("cannot {action} `{path}`: {}", system(&source));
+                match end {
+                    End::Sender => Self::new(Exit::Source, message),
+                    End::Receiver => out_error(message, &source),
+                }
+            }
             xfer::Error::Socket {
                 action,
                 address,
@@ -86,6 +85,17 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+/// A directory that cannot be received into.
+fn out_error(message: String, source: &io::Error) -> CliError {
+    let error = CliError::new(Exit::Storage, message);
+    match source.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            error.hint("`--out` takes a directory, and something else has that name")
+        }
+        _ => error,
     }
 }
 

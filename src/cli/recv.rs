@@ -58,10 +58,10 @@ fn handle_file(output: &mut Output, from: SocketAddr, entry: &Entry, status: &Se
         }
         _ if output.is_json() => {}
         SentStatus::Committed(digest) => {
-            output.result(&format!("{name} {size} bytes {digest} from {from}\n"));
+            output.result(format!("{name} {size} bytes {digest} from {from}\n"));
         }
         SentStatus::Skipped(digest) => {
-            output.result(&format!(
+            output.result(format!(
                 "{name} {size} bytes {digest} from {from}, skipped\n"
             ));
         }

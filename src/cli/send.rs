@@ -130,7 +130,7 @@ impl<'a> Report<'a> {
             }
             Err(error) => {
                 if !self.output.is_json() && !self.table.is_empty() {
-                    self.output.result(&self.table.render());
+                    self.output.result(self.table.render());
                 }
                 let error = CliError::from_library(error, End::Sender);
                 self.output.failure(&error);
@@ -145,7 +145,7 @@ impl<'a> Report<'a> {
                 .event(&Event::summary(self.options.mode, summary));
         } else {
             let text = self.table.render() + &total_line(summary, &self.options.to);
-            self.output.result(&text);
+            self.output.result(text);
         }
     }
 

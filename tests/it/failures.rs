@@ -97,7 +97,8 @@ fn out_must_be_a_directory() {
     command.arg(&out);
     run(command)
         .expect(exit::STORAGE)
-        .says(out.to_str().unwrap());
+        .says(out.to_str().unwrap())
+        .says("hint: `--out` takes a directory");
     assert_eq!(fs::read(&out).unwrap(), b"x");
 }
 

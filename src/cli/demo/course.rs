@@ -188,7 +188,8 @@ impl Drop for Receiver {
 }
 
 fn run_receiver(options: &RecvOptions, ready: &Sender<Result<SocketAddr, xfer::Error>>) {
-    // The other end stops to listen once it knows the address: what it does not take is of no use any more.
+    // The other end stops to listen once it knows the address: what it does not take is of no use
+    // any more.
     let tell = |news| ready.send(news).unwrap_or_default();
     let result = xfer::receive(options, &mut |event| {
         if let RecvEvent::Listening(address) = event {

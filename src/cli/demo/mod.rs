@@ -76,11 +76,11 @@ fn run_courses(output: &mut Output) -> Result<Exit, CliError> {
         }
     }
     output.progress().clear();
-    output.result(&table.render());
+    output.result(table.render());
     let exit = Exit::combine(exits);
     if exit == Exit::Success {
         let copies = MODES.len() * LOSSES.len() * RECEIVERS * PICTURES.len();
-        output.result(&format!(
+        output.result(format!(
             "all {copies} copies are identical to their originals\n"
         ));
     } else {
