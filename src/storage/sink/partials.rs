@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xfer_proto::digest::{LEAF_SIZE, leaf_range};
-use xfer_proto::manifest::{Entry, PARTIAL_DIR};
+use xfer_proto::manifest::{Entry, MODE_MASK, PARTIAL_DIR};
 use xfer_proto::storage::Leaf;
 
 /// A partial file that nobody went on with for so long is removed.
@@ -137,7 +137,7 @@ impl Partials {
         }
         let prefix = if self.is_owner { OWNER } else { GUEST };
         let data = format!("{prefix}{:016x}-{}", self.run, self.next).into_bytes();
-        let file = dir.create(&data, entry.mode.unwrap_or(0o666) | 0o600)?;
+        let file = dir.create(&data, entry.mode.unwrap_or(0o666) & MODE_MASK | 0o600)?;
         self.next += 1;
         Ok((
             Part {
@@ -255,6 +255,12 @@ impl Partials {
         }
         self.resumable = resumable;
         Ok(())
+    }
+
+    /// Gives the lock up and touches nothing more, as a crash does.
+    #[cfg(test)]
+    pub(super) fn abandon(&mut self) {
+        self.dir = None;
     }
 
     /// Removes the directory where nothing is in it.
