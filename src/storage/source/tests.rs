@@ -131,7 +131,7 @@ const CHANGES: &[(&str, Change)] = &[
         fs::create_dir(path).unwrap();
     }),
     ("chmod", |path| {
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap()
+        fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap()
     }),
 ];
 
