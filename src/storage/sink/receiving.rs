@@ -7,7 +7,7 @@ use crate::storage::journal::Writer;
 use crate::storage::sys;
 use std::io;
 use std::time::{Duration, Instant};
-use xfer_proto::digest::{LEAF_SIZE, leaf_range};
+use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::Entry;
