@@ -1,13 +1,13 @@
 //! What a partial file already holds, written down so that it survives the process and a power cut.
 //!
-//! A journal is a header that names the file exactly, then records of equal length, each under a CRC-32 that
-//! also covers the header. Reading stops at the first record that is not right: a torn tail, a flipped bit
-//! and the journal of another file prove nothing.
+//! A journal is a header that names the file exactly, then records of equal length, each under a
+//! CRC-32 that also covers the header. Reading stops at the first record that is not right: a torn
+//! tail, a flipped bit and the journal of another file prove nothing.
 //!
-//! Records are written as soon as a leaf is verified, and that alone costs next to nothing. They are
-//! trusted as far as the last *sync mark*, which is written once the data before it is on stable storage.
-//! Beyond the mark they are trusted only in the boot of the machine that wrote them: then the page cache
-//! still has the data, however the process ended.
+//! Records are written as soon as a leaf is verified, and that alone costs next to nothing. They
+//! are trusted as far as the last *sync mark*, which is written once the data before it is on
+//! stable storage. Beyond the mark they are trusted only in the boot of the machine that wrote
+//! them: then the page cache still has the data, however the process ended.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -57,7 +57,8 @@ impl Writer {
     }
 }
 
-/// The leaves that a journal proves of exactly this file, in ascending order; none where it proves nothing.
+/// The leaves that a journal proves of exactly this file, in ascending order; none where it proves
+/// nothing.
 ///
 /// # Errors
 /// Whatever reading says. A journal that ends early is no error.
@@ -138,7 +139,8 @@ fn identity(entry: &Entry) -> [u8; 21] {
     bytes
 }
 
-/// Names the partial file of an entry: equal for equal name, size and modification time, whoever sends it.
+/// Names the partial file of an entry: equal for equal name, size and modification time, whoever
+/// sends it.
 pub(crate) fn partial_id(entry: &Entry) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&identity(entry));

@@ -22,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) errors: Vec<(PathBuf, io::Error)>,
 }
 
-/// Collects files and directories, these recursively. Symbolic links and special files are left out with a
-/// warning. Reads no file content.
+/// Collects files and directories, these recursively. Symbolic links and special files are left out
+/// with a warning. Reads no file content.
 pub(crate) fn walk(paths: &[PathBuf]) -> Plan {
     let mut walk = Walk::default();
     for path in paths {
