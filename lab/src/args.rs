@@ -1,8 +1,10 @@
 //! The command line.
 
+use crate::bench::BenchArgs;
 use crate::link::{Change, Profile};
 use crate::units::{self, RateChange};
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A network of three hosts and more on this machine, with links as bad as you like. Needs root.
@@ -27,6 +29,11 @@ pub enum Verb {
     Set(SetArgs),
     /// Prints the counters of every port as JSON.
     Stats,
+    /// Sends the same file by xfer and by what else is installed, and writes a table.
+    Bench(BenchArgs),
+    /// Runs one end of a transfer and writes what it took; for `bench`.
+    #[command(hide = true)]
+    Measure(MeasureArgs),
 }
 
 /// `up`
@@ -74,6 +81,17 @@ pub struct SetArgs {
     /// Nothing passes for so long.
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     pub blackout: Option<Duration>,
+}
+
+/// `measure`
+#[derive(Debug, Args)]
+pub struct MeasureArgs {
+    /// Where to write it.
+    #[arg(long)]
+    pub report: PathBuf,
+    /// The command and its arguments.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// What a link does.

@@ -130,6 +130,24 @@ pub struct Change {
     pub blackout: Option<Duration>,
 }
 
+impl From<&Profile> for Change {
+    /// Makes a link what `profile` says. A queue that follows the rate stays so on a new link.
+    fn from(profile: &Profile) -> Self {
+        Self {
+            rate: Some(profile.rate),
+            queue: profile.queue,
+            delay: Some(profile.delay),
+            jitter: Some(profile.jitter),
+            loss: Some(profile.loss),
+            down_loss: Some(profile.down_loss),
+            duplicate: Some(profile.duplicate),
+            reorder: Some(profile.reorder),
+            reorder_by: Some(profile.reorder_by),
+            blackout: None,
+        }
+    }
+}
+
 impl Change {
     /// Writes what changes into `profile`. The black-out belongs to the port and is not touched.
     pub fn apply(&self, profile: &mut Profile) {
@@ -188,6 +206,13 @@ mod tests {
             .queue_bytes(),
             3000
         );
+    }
+
+    #[test]
+    fn a_profile_is_the_sum_of_its_changes() {
+        let mut made = Profile::default();
+        Change::from(&profile()).apply(&mut made);
+        assert_eq!(made, profile());
     }
 
     #[test]

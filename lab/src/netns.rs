@@ -122,6 +122,12 @@ pub fn inside(host: &Host, program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
+/// Makes `control` the TCP congestion control of `host`.
+pub fn set_congestion_control(host: &Host, control: &str) -> Result<()> {
+    let text = format!("echo {control} > /proc/sys/net/ipv4/tcp_congestion_control");
+    run(inside(host, "sh").args(["-ec", &text]))
+}
+
 /// Whether the namespace of `host` is there.
 pub fn exists(host: &Host) -> bool {
     Path::new("/run/netns").join(host.netns()).exists()

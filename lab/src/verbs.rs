@@ -4,7 +4,7 @@ use crate::args::{ExecArgs, SetArgs, UpArgs, Verb};
 use crate::control::{self, Request, Response};
 use crate::daemon::{self, Plan};
 use crate::hosts::{Host, MAX_EXTRA_HOSTS, hosts};
-use crate::{netns, out};
+use crate::{bench, netns, out};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -21,6 +21,8 @@ pub fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Exec(args) => return exec(&args),
         Verb::Set(args) => set(args)?,
         Verb::Stats => stats()?,
+        Verb::Bench(args) => bench::run(&args)?,
+        Verb::Measure(args) => bench::measure::run(&args.report, &args.command)?,
     }
     Ok(ExitCode::SUCCESS)
 }
