@@ -260,7 +260,8 @@ impl Driver {
             host: host.name.clone(),
             profile: self.fabric.profile(port).clone(),
             port: self.fabric.stats(port),
-            dropped_kernel: kernel_drops(host).unwrap_or(0),
+            // The TAP device drops when its queue to the switch is full.
+            dropped_kernel: netns::counter(host, "tx_dropped").unwrap_or(0),
             dropped_write: self.dropped_write[port],
             waiting_bytes: self.fabric.waiting_bytes(port),
         };
@@ -275,17 +276,6 @@ impl Driver {
                 .collect(),
         }
     }
-}
-
-/// Frames that the TAP device of `host` dropped because its queue to the switch was full.
-fn kernel_drops(host: &Host) -> Option<u64> {
-    let path = format!("/sys/class/net/{}/statistics/tx_dropped", netns::DEVICE);
-    let output = netns::inside(host, "cat")
-        .arg(path)
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
 fn waker(wake: &Arc<OwnedFd>) -> impl Fn() + Send + 'static {

@@ -6,6 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// Receivers that can be had on top of the three hosts.
 pub const MAX_EXTRA_HOSTS: usize = 64;
 
+/// The network of every IPv4 address.
+pub const NETWORK: Ipv4Addr = Ipv4Addr::new(192, 168, 122, 0);
+
 /// Bits of the network part of every IPv4 address.
 pub const PREFIX_BITS: u8 = 24;
 

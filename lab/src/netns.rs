@@ -1,6 +1,6 @@
 //! Network namespaces, made and removed with iproute2.
 
-use crate::hosts::{Host, MAX_EXTRA_HOSTS, PREFIX_BITS, hosts};
+use crate::hosts::{Host, MAX_EXTRA_HOSTS, NETWORK, PREFIX_BITS, hosts};
 use anyhow::{Context, Result, bail};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -122,10 +122,33 @@ pub fn inside(host: &Host, program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// Makes `control` the TCP congestion control of `host`.
+/// Makes `control` the TCP congestion control of `host` towards the others. It is set on the route,
+/// since a namespace's own default can be restricted by what the whole machine allows.
 pub fn set_congestion_control(host: &Host, control: &str) -> Result<()> {
-    let text = format!("echo {control} > /proc/sys/net/ipv4/tcp_congestion_control");
-    run(inside(host, "sh").args(["-ec", &text]))
+    let (netns, address) = (host.netns(), host.address().to_string());
+    let network = format!("{}/{PREFIX_BITS}", NETWORK);
+    let route = [
+        "-n", &netns, "route", "replace", &network, "dev", DEVICE, "proto", "kernel",
+    ];
+    ip(&[
+        &route[..],
+        &["scope", "link", "src", &address, "congctl", control],
+    ]
+    .concat())
+}
+
+/// A counter of the device of `host`, as `/sys` names it: `tx_bytes`, `tx_dropped`, ...
+pub fn counter(host: &Host, name: &str) -> Result<u64> {
+    let path = format!("/sys/class/net/{DEVICE}/statistics/{name}");
+    // `ip netns exec` mounts the `/sys` of the namespace.
+    let output = inside(host, "cat")
+        .arg(&path)
+        .output()
+        .context("cannot run `ip`")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim()
+        .parse()
+        .with_context(|| format!("cannot read `{path}` of `{}`", host.name))
 }
 
 /// Whether the namespace of `host` is there.

@@ -22,18 +22,17 @@ pub struct Usage {
     pub ended: f64,
     /// It ended with status 0.
     pub success: bool,
-    /// CPU seconds, user and system, of the program and the children it waited for.
+    /// CPU seconds, user and system, of the program and its children.
     pub cpu_seconds: f64,
     /// The most memory that one of its processes had.
     pub max_rss_bytes: u64,
-    /// Bytes of frames that its host sent meanwhile.
-    pub sent_bytes: u64,
 }
 
 /// Runs `command`, and writes its [`Usage`] to `report`. A signal to end is passed on.
 pub fn run(report: &Path, command: &[OsString]) -> Result<()> {
     let (program, arguments) = command.split_first().context("no command")?;
-    let sent_before = sent_bytes()?;
+    // A daemon's workers outlive it for a moment, and would go unaccounted.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let started = seconds_since_1970();
     let mut child = Command::new(program)
         .args(arguments)
@@ -44,6 +43,8 @@ pub fn run(report: &Path, command: &[OsString]) -> Result<()> {
     pass_signals_on(child.id())?;
     let status = child.wait().context("cannot wait for the program")?;
     let ended = seconds_since_1970();
+    // Until no child is left, which is an error.
+    while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot read the usage")?;
     let cpu_us = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     let usage = Usage {
@@ -53,7 +54,6 @@ pub fn run(report: &Path, command: &[OsString]) -> Result<()> {
         cpu_seconds: cpu_us as f64 / 1e6,
         // Linux counts in KiB.
         max_rss_bytes: usage.max_rss() as u64 * 1024,
-        sent_bytes: sent_bytes()?.saturating_sub(sent_before),
     };
     write_whole(report, &serde_json::to_vec(&usage)?)
 }
@@ -91,36 +91,9 @@ fn seconds_since_1970() -> f64 {
         .map_or(0.0, |time| time.as_secs_f64())
 }
 
-/// Bytes that the device of the host we are in has sent.
-fn sent_bytes() -> Result<u64> {
-    let table = std::fs::read_to_string("/proc/net/dev").context("cannot read `/proc/net/dev`")?;
-    Ok(parse_sent_bytes(&table, crate::netns::DEVICE).unwrap_or(0))
-}
-
-fn parse_sent_bytes(table: &str, device: &str) -> Option<u64> {
-    /// Eight columns of what was received come first.
-    const SENT_BYTES_COLUMN: usize = 8;
-    let columns = table
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(device)?.strip_prefix(':'))?;
-    columns
-        .split_whitespace()
-        .nth(SENT_BYTES_COLUMN)?
-        .parse()
-        .ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_bytes_sent_are_found() {
-        let table = "Inter-|   Receive    |  Transmit\n face |bytes packets\n    \
-                     lo: 1 2 3 4 5 6 7 8 9 10\n  eth0: 11 12 13 14 15 16 17 18 19 20\n";
-        assert_eq!(parse_sent_bytes(table, "eth0"), Some(19));
-        assert_eq!(parse_sent_bytes(table, "eth1"), None);
-    }
 
     #[test]
     fn a_program_is_measured_and_its_failure_told() {

@@ -110,6 +110,7 @@ impl<'a> Bench<'a> {
             receiver: &self.receiver,
             target_dir: &target_dir,
             work_dir: &self.work_dir,
+            file_bytes: scenario.file_bytes,
             digest: transfer::digest(&source)?,
             limit,
         };
@@ -166,7 +167,12 @@ impl<'a> Bench<'a> {
         for _ in 0..self.args.runs.max(1) {
             let outcome = stage.run(&plan, None)?;
             note_outcome(&row.tool, &outcome, scenario);
+            let done = matches!(outcome, Outcome::Done(_));
             row.outcomes.push(outcome);
+            if !done {
+                // One failure decides the row, and each costs the whole time limit.
+                return Ok(row);
+            }
         }
         if self.args.strace {
             row.system_calls = self.count_system_calls(stage, &plan)?;

@@ -106,7 +106,7 @@ impl Row {
         match why {
             None => "not installed".into(),
             Some(why) if done == 0 => why.to_owned(),
-            Some(why) => format!("{done} of {} runs done; {why}", self.outcomes.len()),
+            Some(why) => format!("run {} of several: {why}", done + 1),
         }
     }
 }
@@ -276,7 +276,7 @@ pub(super) mod tests {
     fn a_failure_is_a_row_of_its_own() {
         let text = report().markdown();
         assert!(
-            text.contains("| fails | 1 of 2 runs done; not done in 40 s |"),
+            text.contains("| fails | run 2 of several: not done in 40 s |"),
             "{text}"
         );
         assert!(text.contains("| missing | not installed |"), "{text}");

@@ -38,7 +38,8 @@ pub enum Tool {
     Udpcast,
     /// SRT's file mode.
     Srt,
-    /// TCP from memory to memory: nothing to verify.
+    /// TCP from memory to memory: nothing to verify. Its own word is taken for what was received, since
+    /// it ends with much of the data still in the socket.
     Iperf(&'static str),
 }
 
@@ -62,7 +63,7 @@ pub struct Plan {
     pub receiver_ends: bool,
     /// The command of the sender.
     pub sender: Vec<OsString>,
-    /// A file arrives and is verified.
+    /// A file arrives and is verified. Otherwise the sender tells the rate, as iperf3's JSON.
     pub moves_file: bool,
     /// The TCP congestion control of both hosts.
     pub congestion_control: Option<&'static str>,
@@ -284,7 +285,7 @@ fn srt(places: &Places<'_>) -> Plan {
 
 fn iperf(control: &'static str, scenario: &Scenario, places: &Places<'_>) -> Plan {
     let sender = format!(
-        "iperf3 --client {} --port {IPERF_PORT} --bytes {} --congestion {control}",
+        "iperf3 --client {} --port {IPERF_PORT} --bytes {} --congestion {control} --json",
         places.to, scenario.file_bytes
     );
     Plan {

@@ -57,6 +57,8 @@ pub struct Stage<'a> {
     pub target_dir: &'a Path,
     /// Where reports and logs go.
     pub work_dir: &'a Path,
+    /// Bytes of the file.
+    pub file_bytes: u64,
     /// The digest that the file must have.
     pub digest: blake3::Hash,
     /// A run that takes longer is given up.
@@ -88,6 +90,7 @@ impl Stage<'_> {
     }
 
     fn transfer(&self, plan: &Plan, receiver: &mut End, trace: Option<&Path>) -> Result<Outcome> {
+        let before = self.sent_bytes()?;
         let deadline = Instant::now() + self.limit;
         let mut sender = self.start(self.sender, "sender", &plan.sender, trace)?;
         let sender_ended = sender.wait_until(deadline)?;
@@ -121,19 +124,29 @@ impl Stage<'_> {
         let (Some(sent), Some(received)) = (sender.usage(), receiver.usage()) else {
             return Ok(Outcome::NotDone("an end could not be measured".into()));
         };
-        let done = if plan.receiver_ends {
-            received.ended
-        } else {
-            sent.ended
+        let after = self.sent_bytes()?;
+        let seconds = match (plan.moves_file, plan.receiver_ends) {
+            (false, _) => match sender.told_bits_a_second() {
+                Some(bits) if bits > 0.0 => self.file_bytes as f64 * 8.0 / bits,
+                _ => return Ok(Outcome::NotDone("the sender told no rate".into())),
+            },
+            (true, true) => received.ended - sent.started,
+            (true, false) => sent.ended - sent.started,
         };
         Ok(Outcome::Done(Sample {
-            seconds: done - sent.started,
+            seconds,
             cpu_seconds: sent.cpu_seconds + received.cpu_seconds,
             sender_rss_bytes: sent.max_rss_bytes,
             receiver_rss_bytes: received.max_rss_bytes,
-            sent_bytes: sent.sent_bytes,
-            feedback_bytes: received.sent_bytes,
+            sent_bytes: after.0 - before.0,
+            feedback_bytes: after.1 - before.1,
         }))
+    }
+
+    /// Bytes of frames that the hosts of sender and receiver have sent so far.
+    fn sent_bytes(&self) -> Result<(u64, u64)> {
+        let sent = |host| netns::counter(host, "tx_bytes");
+        Ok((sent(self.sender)?, sent(self.receiver)?))
     }
 
     fn start(
@@ -223,6 +236,13 @@ impl End {
 
     fn usage(&self) -> Option<Usage> {
         serde_json::from_slice(&std::fs::read(&self.report).ok()?).ok()
+    }
+
+    /// What iperf3 says that its receiver received.
+    fn told_bits_a_second(&self) -> Option<f64> {
+        let report: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&self.log).ok()?).ok()?;
+        report["end"]["sum_received"]["bits_per_second"].as_f64()
     }
 
     /// The last line that the program printed.
