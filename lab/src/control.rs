@@ -1,7 +1,9 @@
 //! How `set`, `stats` and `down` talk to the process that holds the lab: one JSON line each way over a
 //! Unix socket.
 
+use crate::hosts::{MAX_EXTRA_HOSTS, hosts};
 use crate::link::{Change, Profile};
+use crate::netns;
 use crate::switch::PortStats;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
@@ -111,6 +113,21 @@ pub fn ask(request: &Request) -> Result<Response> {
         Response::Refused(why) => Err(anyhow!(why)),
         response => Ok(response),
     }
+}
+
+/// The counters of the running lab, with those that the kernel keeps.
+pub fn stats() -> Result<Stats> {
+    let Response::Stats(mut stats) = ask(&Request::Stats)? else {
+        return Err(anyhow!("the lab did not answer with its counters"));
+    };
+    let all = hosts(MAX_EXTRA_HOSTS)?;
+    for port in &mut stats.ports {
+        if let Some(host) = all.iter().find(|host| host.name == port.host) {
+            // The TAP device drops when its queue to the switch is full.
+            port.dropped_kernel = netns::counter(host, "tx_dropped")?;
+        }
+    }
+    Ok(*stats)
 }
 
 /// Listens, and passes every call on to `calls`; `wake` tells the other end to look.

@@ -13,7 +13,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Frames that are read from one port before the others have their turn.
 const READ_BATCH: usize = 32;
@@ -26,6 +26,11 @@ const WAKE_TOKEN: u64 = u64::MAX;
 
 /// Real-time priority of the switch: above every ordinary process, below the kernel's own threads.
 const PRIORITY: &str = "5";
+
+/// Another lab may just be ending.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
+const LOCK_POLL: Duration = Duration::from_millis(20);
 
 /// What a lab is made of.
 pub struct Plan {
@@ -86,8 +91,12 @@ pub fn remove_stale() -> Result<usize> {
 /// One lab at a time: its names and addresses are fixed. The lock goes with the process.
 fn lock() -> Result<OwnedFd> {
     let file = open_lock()?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("a lab is up already; `xfer-lab down` ends it");
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() >= deadline {
+            bail!("a lab is up already; `xfer-lab down` ends it");
+        }
+        std::thread::sleep(LOCK_POLL);
     }
     Ok(file)
 }
@@ -260,8 +269,8 @@ impl Driver {
             host: host.name.clone(),
             profile: self.fabric.profile(port).clone(),
             port: self.fabric.stats(port),
-            // The TAP device drops when its queue to the switch is full.
-            dropped_kernel: netns::counter(host, "tx_dropped").unwrap_or(0),
+            // Whoever asks adds it: starting a program from here would hold up the frames.
+            dropped_kernel: 0,
             dropped_write: self.dropped_write[port],
             waiting_bytes: self.fabric.waiting_bytes(port),
         };

@@ -1,7 +1,7 @@
 //! What each command does.
 
 use crate::args::{ExecArgs, SetArgs, UpArgs, Verb};
-use crate::control::{self, Request, Response};
+use crate::control::{self, Request};
 use crate::daemon::{self, Plan};
 use crate::hosts::{Host, MAX_EXTRA_HOSTS, hosts};
 use crate::{bench, netns, out};
@@ -128,8 +128,7 @@ fn set(args: SetArgs) -> Result<()> {
 }
 
 fn stats() -> Result<()> {
-    if let Response::Stats(stats) = control::ask(&Request::Stats)? {
-        out::line(serde_json::to_string_pretty(&stats)?);
-    }
+    netns::require_root()?;
+    out::line(serde_json::to_string_pretty(&control::stats()?)?);
     Ok(())
 }

@@ -8,11 +8,11 @@ mod scenario;
 mod tools;
 mod transfer;
 
-use crate::control::{self, Request, Response, Stats};
+use crate::control::{self, Request};
 use crate::hosts::{Host, hosts};
 use crate::link::Change;
 use crate::{netns, out, verbs};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 pub use args::BenchArgs;
 use report::{Report, Row, Table};
 use scenario::Scenario;
@@ -100,7 +100,7 @@ impl<'a> Bench<'a> {
         make_file(&source, scenario.file_bytes)?;
         let target_dir = self.work_dir.join("target");
         touch_memory(&target_dir, scenario.file_bytes)?;
-        let lab = Lab::start(&scenario, self.args.seed)?;
+        let _lab = Lab::start(&scenario, self.args.seed)?;
         let limit = self
             .args
             .limit
@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
             rows.push(self.row(tool, &scenario, &stage, &places)?);
         }
         let switch = if scenario.link.is_some() {
-            Some(lab.stats()?)
+            Some(control::stats()?)
         } else {
             None
         };
@@ -273,13 +273,6 @@ impl Lab {
             })?;
         }
         Ok(lab)
-    }
-
-    fn stats(&self) -> Result<Stats> {
-        match control::ask(&Request::Stats)? {
-            Response::Stats(stats) => Ok(*stats),
-            other => Err(anyhow!("the lab answered {other:?}")),
-        }
     }
 }
 
