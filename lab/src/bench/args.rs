@@ -1,6 +1,7 @@
 //! The command line of `bench`.
 
 use super::scenario::{Preset, Scenario};
+use super::steps::{self, Step};
 use crate::args::LinkArgs;
 use crate::units;
 use anyhow::{Context, Result};
@@ -29,6 +30,9 @@ pub struct BenchArgs {
     /// Sizes of the file, repeatable [default: 16MiB and 64MiB].
     #[arg(long = "size", value_name = "BYTES", value_parser = units::size)]
     pub sizes: Vec<u64>,
+    /// A change of the link so long after the start, repeatable: "2s rate=50M", "3s blackout=2s".
+    #[arg(long = "step", value_name = "STEP", value_parser = steps::parse)]
+    pub steps: Vec<Step>,
     /// Runs of each tool; the table has the medians.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub runs: u32,
@@ -88,7 +92,11 @@ impl BenchArgs {
             links
                 .iter()
                 .cloned()
-                .map(move |link| Scenario { link, file_bytes })
+                .map(move |link| Scenario {
+                    link,
+                    file_bytes,
+                    steps: self.steps.clone(),
+                })
                 .collect::<Vec<_>>()
         };
         sizes.iter().flat_map(of_size).collect()

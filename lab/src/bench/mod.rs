@@ -5,6 +5,7 @@ pub mod measure;
 mod plot;
 mod report;
 mod scenario;
+mod steps;
 mod tools;
 mod transfer;
 
@@ -20,6 +21,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tools::{FILE_NAME, Places, Plan, Tool};
 use transfer::{Outcome, Stage};
 use xfer_proto::rng::Rng;
@@ -148,6 +150,7 @@ impl<'a> Bench<'a> {
         let mut row = Row {
             tool: tool.name(),
             outcomes: Vec::new(),
+            recoveries: Vec::new(),
             system_calls: None,
         };
         if !self.is_installed(tool) {
@@ -165,7 +168,8 @@ impl<'a> Bench<'a> {
             }
         }
         for _ in 0..self.args.runs.max(1) {
-            let outcome = stage.run(&plan, None)?;
+            let (outcome, recoveries) = self.run_once(stage, &plan, scenario)?;
+            row.recoveries.extend(recoveries);
             note_outcome(&row.tool, &outcome, scenario);
             let done = matches!(outcome, Outcome::Done(_));
             row.outcomes.push(outcome);
@@ -180,6 +184,35 @@ impl<'a> Bench<'a> {
         Ok(row)
     }
 
+    /// One transfer, with the steps of the scenario on the way. The second value is how soon the tool
+    /// recovered from each.
+    fn run_once(
+        &self,
+        stage: &Stage<'_>,
+        plan: &Plan,
+        scenario: &Scenario,
+    ) -> Result<(Outcome, Option<Vec<Option<f64>>>)> {
+        let (Some(link), false) = (&scenario.link, scenario.steps.is_empty()) else {
+            return Ok((stage.run(plan, None, || ())?, None));
+        };
+        steps::reset(link)?;
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let mut follower = None;
+            let outcome = stage.run(plan, None, || {
+                let follow = || steps::follow(&scenario.steps, &stage.receiver.name, &stop);
+                follower = Some(scope.spawn(follow));
+            });
+            stop.store(true, Ordering::Relaxed);
+            let timeline = match follower.map(std::thread::ScopedJoinHandle::join) {
+                Some(Ok(timeline)) => timeline?,
+                Some(Err(_)) => bail!("the changes of the link could not be made"),
+                None => Vec::new(),
+            };
+            Ok((outcome?, Some(steps::recoveries(scenario, &timeline))))
+        })
+    }
+
     /// A run of its own, since counting slows it down.
     fn count_system_calls(&self, stage: &Stage<'_>, plan: &Plan) -> Result<Option<(u64, u64)>> {
         if !in_path("strace") {
@@ -189,7 +222,7 @@ impl<'a> Bench<'a> {
             self.work_dir.join("sender.calls"),
             self.work_dir.join("receiver.calls"),
         );
-        let outcome = stage.run(plan, Some((&sender, &receiver)))?;
+        let outcome = stage.run(plan, Some((&sender, &receiver)), || ())?;
         let calls = |path: &Path| total_calls(&std::fs::read_to_string(path).ok()?);
         Ok(match outcome {
             Outcome::Done(_) => calls(&sender).zip(calls(&receiver)),

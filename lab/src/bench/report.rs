@@ -38,6 +38,8 @@ pub struct Row {
     pub tool: String,
     /// One outcome a run; none when it is not installed.
     pub outcomes: Vec<Outcome>,
+    /// For each run, the seconds to recover from each step of the scenario, or none where it did not.
+    pub recoveries: Vec<Vec<Option<f64>>>,
     /// System calls of sender and receiver, where they were asked for.
     pub system_calls: Option<(u64, u64)>,
 }
@@ -111,6 +113,15 @@ impl Row {
     }
 }
 
+/// One run's recoveries, in the order of the steps.
+fn recovery_text(run: &[Option<f64>]) -> String {
+    let one = |seconds: &Option<f64>| match seconds {
+        Some(seconds) => format!("{seconds:.2} s"),
+        None => "never".to_owned(),
+    };
+    run.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
 /// The middle one, or the mean of the middle two; 0 of nothing.
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -156,6 +167,14 @@ impl Table {
         text += if calls { "---|\n" } else { "\n" };
         for row in &self.rows {
             self.row(&mut text, row, calls);
+        }
+        for row in self.rows.iter().filter(|row| !row.recoveries.is_empty()) {
+            let runs: Vec<_> = row
+                .recoveries
+                .iter()
+                .map(|run| recovery_text(run))
+                .collect();
+            let _ = writeln!(text, "\n{} recovered in: {}.", row.tool, runs.join("; "));
         }
         if let Some(switch) = &self.switch {
             let unwanted: u64 = switch

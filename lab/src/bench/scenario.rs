@@ -1,5 +1,6 @@
 //! What is measured: a link and a size.
 
+use super::steps::Step;
 use crate::link::Profile;
 use crate::units;
 use clap::ValueEnum;
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub link: Option<Profile>,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// What changes on the way.
+    pub steps: Vec<Step>,
 }
 
 impl Scenario {
@@ -73,6 +76,9 @@ impl Scenario {
                 ", {} ms jitter",
                 units::trim(link.jitter.as_secs_f64() * 1e3)
             );
+        }
+        for step in &self.steps {
+            title += &format!(", after {}", step.text);
         }
         title
     }

@@ -73,11 +73,18 @@ struct End {
 
 impl Stage<'_> {
     /// Runs `plan` once. `traces` are files for the system calls of sender and receiver.
-    pub fn run(&self, plan: &Plan, traces: Option<(&Path, &Path)>) -> Result<Outcome> {
+    /// `on_start` is called as the sender starts.
+    pub fn run(
+        &self,
+        plan: &Plan,
+        traces: Option<(&Path, &Path)>,
+        on_start: impl FnOnce(),
+    ) -> Result<Outcome> {
         empty_dir(self.target_dir)?;
         let (sender_trace, receiver_trace) = traces.unzip();
         let mut receiver = self.start(self.receiver, "receiver", &plan.receiver, receiver_trace)?;
         let outcome = if wait_until_ready(&mut receiver, plan.ready) {
+            on_start();
             self.transfer(plan, &mut receiver, sender_trace)
         } else {
             Ok(Outcome::NotDone(format!(
