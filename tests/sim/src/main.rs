@@ -1,0 +1,169 @@
+//! Runs seeds, replays one, measures the throughput table.
+
+mod args;
+
+use args::{Args, Command, SeedsArgs, TableArgs};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+use xfer_sim::schedule::{self, Profile};
+use xfer_sim::table::{self, Row};
+
+fn main() -> ExitCode {
+    let mut out = io::stdout();
+    let result = match Args::parse(std::env::args().skip(1)) {
+        Ok(Args { command }) => match command {
+            Command::Seeds(args) => seeds(&args, &mut out),
+            Command::Replay {
+                seed,
+                profile,
+                trace,
+            } => replay(seed, profile, trace, &mut out),
+            Command::Table(args) => measure_table(&args, &mut out),
+        },
+        Err(message) => {
+            let _ = writeln!(io::stderr(), "{message}\n\n{}", args::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "cannot write the result: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn seeds(args: &SeedsArgs, out: &mut impl Write) -> io::Result<bool> {
+    let next = AtomicU64::new(args.from);
+    let end = args.from.saturating_add(args.count);
+    let (events, retried) = (AtomicU64::new(0), AtomicU64::new(0));
+    let failed: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let started = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..args.threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let (violations, count, again) = judge(seed, args.profile);
+                    events.fetch_add(count, Ordering::Relaxed);
+                    retried.fetch_add(again, Ordering::Relaxed);
+                    if let (Some(first), Ok(mut failed)) =
+                        (violations.into_iter().next(), failed.lock())
+                    {
+                        failed.push((seed, first));
+                    }
+                }
+            });
+        }
+    });
+    let elapsed = started.elapsed().as_secs_f64();
+    let mut failed = failed.into_inner().unwrap_or_default();
+    failed.sort_unstable();
+    let profile = args.profile_name();
+    for (seed, violation) in failed.iter().take(args.show) {
+        writeln!(out, "seed {seed}: {violation}")?;
+        writeln!(
+            out,
+            "  cargo run --release -p xfer-sim -- replay {seed} --profile {profile} --trace"
+        )?;
+    }
+    writeln!(
+        out,
+        "{} seeds ({profile}), {} failed, {} sessions tried again, {} events, {elapsed:.1} s: {:.0} seeds a second",
+        args.count,
+        failed.len(),
+        retried.into_inner(),
+        events.into_inner(),
+        args.count as f64 / elapsed,
+    )?;
+    Ok(failed.is_empty())
+}
+
+/// Runs a seed; a panic of the engine is a violation like any other.
+fn judge(seed: u64, profile: Profile) -> (Vec<String>, u64, u64) {
+    match std::panic::catch_unwind(|| schedule::run(seed, profile, false)) {
+        Ok(outcome) => {
+            let attempts: usize = outcome.senders.iter().map(Vec::len).sum();
+            let again = attempts - outcome.senders.len();
+            (outcome.violations, outcome.events, again as u64)
+        }
+        Err(_) => (vec!["panic".into()], 0, 0),
+    }
+}
+
+fn replay(seed: u64, profile: Profile, trace: bool, out: &mut impl Write) -> io::Result<bool> {
+    let plan = schedule::plan(seed, profile);
+    for (at, link) in plan.scenario.links.iter().enumerate() {
+        writeln!(out, "link {at}: {link:?}")?;
+    }
+    for sender in &plan.scenario.senders {
+        let sizes: Vec<u64> = sender.manifest.iter().map(|entry| entry.size).collect();
+        writeln!(out, "sender from {} ns: sizes {sizes:?}", sender.start)?;
+    }
+    writeln!(out, "faults: {:?}", plan.scenario.faults)?;
+    writeln!(out, "receiver: {:?}", plan.scenario.receiver)?;
+    let outcome = schedule::run(seed, profile, trace);
+    for line in &outcome.lines {
+        writeln!(out, "{line}")?;
+    }
+    for attempt in outcome.senders.iter().flatten() {
+        writeln!(out, "{attempt:?}")?;
+    }
+    for session in &outcome.receiver.sessions {
+        writeln!(out, "{session:?}")?;
+    }
+    for violation in &outcome.violations {
+        writeln!(out, "violation: {violation}")?;
+    }
+    writeln!(
+        out,
+        "seed {seed}: {} events, {} ns, trace {:016x}, {} violations",
+        outcome.events,
+        outcome.finished_at,
+        outcome.trace_hash,
+        outcome.violations.len()
+    )?;
+    Ok(outcome.violations.is_empty())
+}
+
+fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {
+    let cells = args.cells();
+    let next = AtomicUsize::new(0);
+    let rows: Mutex<Vec<(usize, Row)>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..args.threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&cell) = cells.get(at) else {
+                        return;
+                    };
+                    let seeds = args.from..args.from + args.seeds;
+                    let row = Row::measure(cell, seeds, args.span());
+                    if let Ok(mut rows) = rows.lock() {
+                        rows.push((at, row));
+                    }
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap_or_default();
+    rows.sort_unstable_by_key(|row| row.0);
+    let rows: Vec<Row> = rows.into_iter().map(|row| row.1).collect();
+    let text = if args.json {
+        table::json(&rows)
+    } else {
+        table::markdown(&rows)
+    };
+    out.write_all(text.as_bytes())?;
+    Ok(rows.iter().all(|row| row.violations.is_empty()))
+}
