@@ -7,6 +7,7 @@ use crate::storage::{Completion, StorageOp};
 use crate::time::Instant;
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// One datagram as it came from the network.
@@ -87,6 +88,15 @@ pub enum Event {
         started: Instant,
         /// Sender: payload bytes of the file that were sent more than once.
         retransmitted_bytes: u64,
+    },
+    /// Receiver: an offered line was refused before it could become an [`Entry`].
+    Refused {
+        /// Which line of the manifest.
+        file: FileIndex,
+        /// The name as it came: print it escaped.
+        name: Vec<u8>,
+        /// Why.
+        failure: Failure,
     },
     /// The session is over; `Err` names what ended it before every file had its status.
     Closed(Result<(), Failure>),
