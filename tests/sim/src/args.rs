@@ -1,6 +1,8 @@
 //! The command line of the simulator.
 
 use std::str::FromStr;
+use xfer_sim::cross::CrossKind;
+use xfer_sim::fairness::Contest;
 use xfer_sim::queue::{MILLISECOND, SECOND};
 use xfer_sim::schedule::Profile;
 use xfer_sim::table::{Cell, Span};
@@ -11,7 +13,8 @@ xfer-sim seeds [--from N] [--count N] [--profile quick|full] [--threads N] [--sh
 xfer-sim replay SEED [--profile quick|full] [--trace]
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
                [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
-               [--from N] [--seeds N] [--threads N] [--json]";
+               [--from N] [--seeds N] [--threads N] [--json]
+xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS] and the options of table";
 
 /// The whole command line.
 pub struct Args {
@@ -34,6 +37,37 @@ pub enum Command {
     },
     /// Measure throughput.
     Table(TableArgs),
+    /// Measure shares of a link.
+    Fair(FairArgs),
+}
+
+/// Of `fair`.
+pub struct FairArgs {
+    own: u64,
+    cubic: usize,
+    bbr: usize,
+    others_first: bool,
+    stagger: f64,
+    /// Links, times, seeds.
+    pub table: TableArgs,
+}
+
+impl FairArgs {
+    /// One contest for every cell of the table.
+    pub fn contests(&self) -> Vec<Contest> {
+        let mut others = vec![CrossKind::Cubic; self.cubic];
+        others.extend(vec![CrossKind::Bbr; self.bbr]);
+        let cells = self.table.cells().into_iter();
+        cells
+            .map(|cell| Contest {
+                cell,
+                own: self.own,
+                others: others.clone(),
+                stagger: (self.stagger * MILLISECOND as f64) as u64,
+                others_first: self.others_first,
+            })
+            .collect()
+    }
 }
 
 /// Of `seeds`.
@@ -139,20 +173,14 @@ impl Args {
                     trace,
                 }
             }
-            "table" => Command::Table(TableArgs {
-                rates: rest.list("--rates", &[10.0, 100.0])?,
-                rtts: rest.list("--rtts", &[10.0, 50.0, 100.0, 300.0])?,
-                losses: rest.list("--losses", &[0.0, 1.0, 5.0, 10.0])?,
-                queues: rest.list("--queues", &[1.0])?,
-                jitter: rest.value("--jitter", 0.0)?,
-                reorder: rest.value("--reorder", 0.0)?,
-                overhead: rest.value("--overhead", 0)?,
-                seconds: rest.value("--seconds", 60.0)?,
-                warm_up: rest.value("--warm-up", 15.0)?,
-                from: rest.value("--from", 1)?,
-                seeds: rest.value("--seeds", 8)?,
-                threads: rest.value("--threads", threads)?,
-                json: rest.flag("--json"),
+            "table" => Command::Table(rest.table(threads)?),
+            "fair" => Command::Fair(FairArgs {
+                own: rest.value("--own", 2)?,
+                cubic: rest.value("--cubic", 0)?,
+                bbr: rest.value("--bbr", 0)?,
+                others_first: rest.flag("--others-first"),
+                stagger: rest.value("--stagger", 700.0)?,
+                table: rest.table(threads)?,
             }),
             other => return Err(format!("unknown command `{other}`")),
         };
@@ -201,6 +229,24 @@ impl Rest {
             number.map_err(|_| format!("{name}: bad number `{part}`"))
         });
         parts.collect()
+    }
+
+    fn table(&mut self, threads: usize) -> Result<TableArgs, String> {
+        Ok(TableArgs {
+            rates: self.list("--rates", &[10.0, 100.0])?,
+            rtts: self.list("--rtts", &[10.0, 50.0, 100.0, 300.0])?,
+            losses: self.list("--losses", &[0.0, 1.0, 5.0, 10.0])?,
+            queues: self.list("--queues", &[1.0])?,
+            jitter: self.value("--jitter", 0.0)?,
+            reorder: self.value("--reorder", 0.0)?,
+            overhead: self.value("--overhead", 0)?,
+            seconds: self.value("--seconds", 60.0)?,
+            warm_up: self.value("--warm-up", 15.0)?,
+            from: self.value("--from", 1)?,
+            seeds: self.value("--seeds", 8)?,
+            threads: self.value("--threads", threads)?,
+            json: self.flag("--json"),
+        })
     }
 
     fn profile(&mut self) -> Result<Profile, String> {

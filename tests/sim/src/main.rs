@@ -2,13 +2,15 @@
 
 mod args;
 
-use args::{Args, Command, SeedsArgs, TableArgs};
+use args::{Args, Command, FairArgs, SeedsArgs, TableArgs};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
+use xfer_sim::fairness::Contest;
+use xfer_sim::queue::MILLISECOND;
 use xfer_sim::schedule::{self, Profile};
 use xfer_sim::table::{self, Row};
 
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
                 trace,
             } => replay(seed, profile, trace, &mut out),
             Command::Table(args) => measure_table(&args, &mut out),
+            Command::Fair(args) => measure_shares(&args, &mut out),
         },
         Err(message) => {
             let _ = writeln!(io::stderr(), "{message}\n\n{}", args::USAGE);
@@ -137,28 +140,9 @@ fn replay(seed: u64, profile: Profile, trace: bool, out: &mut impl Write) -> io:
 
 fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {
     let cells = args.cells();
-    let next = AtomicUsize::new(0);
-    let rows: Mutex<Vec<(usize, Row)>> = Mutex::default();
-    thread::scope(|scope| {
-        for _ in 0..args.threads {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(&cell) = cells.get(at) else {
-                        return;
-                    };
-                    let seeds = args.from..args.from + args.seeds;
-                    let row = Row::measure(cell, seeds, args.span());
-                    if let Ok(mut rows) = rows.lock() {
-                        rows.push((at, row));
-                    }
-                }
-            });
-        }
+    let rows = in_parallel(&cells, args.threads, |&cell| {
+        Row::measure(cell, args.from..args.from + args.seeds, args.span())
     });
-    let mut rows = rows.into_inner().unwrap_or_default();
-    rows.sort_unstable_by_key(|row| row.0);
-    let rows: Vec<Row> = rows.into_iter().map(|row| row.1).collect();
     let text = if args.json {
         table::json(&rows)
     } else {
@@ -166,4 +150,79 @@ fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {
     };
     out.write_all(text.as_bytes())?;
     Ok(rows.iter().all(|row| row.violations.is_empty()))
+}
+
+fn measure_shares(args: &FairArgs, out: &mut impl Write) -> io::Result<bool> {
+    let seeds = args.table.from..args.table.from + args.table.seeds;
+    let runs: Vec<(Contest, u64)> = args
+        .contests()
+        .into_iter()
+        .flat_map(|contest| seeds.clone().map(move |seed| (contest.clone(), seed)))
+        .collect();
+    let span = args.table.span();
+    let results = in_parallel(&runs, args.table.threads, |(contest, seed)| {
+        contest.run(*seed, span)
+    });
+    writeln!(
+        out,
+        "| Mbit/s | RTT ms | loss % | queue BDP | seed | own | others | Jain | queue p95 ms | drops % |\n\
+         |---|---|---|---|---|---|---|---|---|---|"
+    )?;
+    let mut worked = true;
+    for ((contest, seed), result) in runs.iter().zip(results) {
+        let cell = &contest.cell;
+        write!(
+            out,
+            "| {} | {} | {} | {:.2} | {seed} |",
+            cell.rate / 1_000_000,
+            cell.rtt / MILLISECOND,
+            f64::from(cell.loss_ppm) / 1e4,
+            cell.queue_per_cent as f64 / 100.0,
+        )?;
+        match result {
+            Ok(shares) => writeln!(
+                out,
+                " {:.3?} | {:.3?} | {:.3} | {:.1} | {:.2} |",
+                shares.own,
+                shares.others,
+                shares.jain(),
+                shares.queue_p95 as f64 / 1e6,
+                shares.drops * 100.0
+            )?,
+            Err(violation) => {
+                worked = false;
+                writeln!(out, " {violation} |")?;
+            }
+        }
+    }
+    Ok(worked)
+}
+
+/// Does `work` on every item with so many threads; answers the results in the order of the items.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, R)>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(at) else {
+                        return;
+                    };
+                    let result = work(item);
+                    if let Ok(mut results) = results.lock() {
+                        results.push((at, result));
+                    }
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_default();
+    results.sort_unstable_by_key(|result| result.0);
+    results.into_iter().map(|result| result.1).collect()
 }

@@ -99,13 +99,22 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         };
     }
     let count = if draw.one_in(8) { 2 + draw.below(2) } else { 1 };
-    let senders: Vec<SenderSpec> = (0..count).map(|at| draw.sender(at)).collect();
+    let mut senders: Vec<SenderSpec> = (0..count).map(|at| draw.sender(at)).collect();
+    let mut ingress = None;
+    if draw.one_in(6) {
+        links.push(draw.socket());
+        ingress = Some(2);
+        senders
+            .iter_mut()
+            .for_each(|sender| sender.ingress = ingress);
+    }
     let mut plan = Plan {
         scenario: Scenario {
             seed,
             receiver: ReceiverSpec {
                 latency: draw.latency(),
                 timer_slack: draw.slack(),
+                ingress,
                 ..ReceiverSpec::default()
             },
             must_succeed: true,
@@ -217,6 +226,16 @@ impl Draw {
         link
     }
 
+    /// The buffer of a socket on a slow host.
+    fn socket(&mut self) -> LinkConfig {
+        LinkConfig {
+            rate: self.spread(8_000_000, 1_000_000_000),
+            queue_limit: self.spread(20_000, 1_000_000),
+            overhead: 700,
+            ..LinkConfig::default()
+        }
+    }
+
     fn latency(&mut self) -> Latency {
         if self.one_in(2) {
             return Latency::default();
@@ -300,6 +319,7 @@ impl Draw {
                 ..SenderConfig::default()
             },
             forward: 0,
+            ingress: None,
             reverse: 1,
             extra_delay: if at == 0 { 0 } else { self.below(MILLISECOND) },
             max_segments: if self.one_in(2) { 1 } else { 64 },
@@ -319,6 +339,14 @@ impl Draw {
         }
         if self.one_in(4) {
             self.existing(plan);
+        }
+        if self.one_in(8) {
+            for link in &mut plan.scenario.links {
+                link.corrupt_ppm = self.0.below(20_000) as u32;
+                link.repaired_ppm = 200_000;
+            }
+            plan.scenario.receiver.disk.tolerates_wrong_writes = true;
+            plan.scenario.must_succeed = false;
         }
         let nodes = plan.scenario.senders.len() as u64 + 1;
         if self.one_in(4) {

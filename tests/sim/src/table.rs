@@ -116,6 +116,7 @@ impl Cell {
                 ..SenderConfig::default()
             },
             forward: 0,
+            ingress: None,
             reverse: 1,
             extra_delay: 0,
             max_segments: 64,

@@ -318,6 +318,9 @@ impl World {
 
     fn on_packet(&mut self, id: u32) {
         let packet = self.network.packet_mut(id);
+        if let Some(link) = packet.then.take() {
+            return self.network.send(self.now, link, id, &mut self.queue);
+        }
         if let Some((flow, number)) = packet.cross {
             if let Some(cross) = self.cross.get(flow as usize) {
                 let at = self.now + cross.return_delay();

@@ -19,6 +19,7 @@ use xfer_proto::machine::{Deadline, FileStatus, Input, Machine, Output};
 use xfer_proto::manifest::Entry;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Transmit, TransmitBuf};
+use xfer_proto::wire::packet::Packet;
 
 /// A machine that is polled this often at one instant does not come to rest.
 pub const MAX_POLLS_AT_ONCE: u32 = 200_000;
@@ -34,6 +35,8 @@ pub struct Route {
     pub link: u32,
     /// Delay of the flow's own access.
     pub extra_delay: Nanos,
+    /// The link that follows.
+    pub then: Option<u32>,
 }
 
 /// Everything outside a host that it acts on.
@@ -89,7 +92,7 @@ impl Outside<'_> {
             let packet = self.network.packet_mut(id);
             packet.data.extend_from_slice(datagram);
             packet.len = datagram.len();
-            packet.extra_delay = route.extra_delay;
+            (packet.extra_delay, packet.then) = (route.extra_delay, route.then);
             self.network.send(self.now, route.link, id, self.queue);
         }
     }
@@ -106,12 +109,25 @@ impl Outside<'_> {
 
 /// A datagram in one line.
 fn describe(datagram: &[u8]) -> String {
-    let head: String = datagram
-        .iter()
-        .take(24)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{} bytes {head}", datagram.len())
+    let len = datagram.len();
+    match Packet::decode(datagram) {
+        Ok(Packet::Data {
+            header,
+            chunk,
+            payload,
+        }) => format!(
+            "{len} bytes: {:?} data of chunk {chunk}, {} bytes",
+            header.number,
+            payload.len()
+        ),
+        Ok(Packet::Frames { header, frames, .. }) => {
+            format!(
+                "{len} bytes: {:?} {:?} {frames:?}",
+                header.number, header.kind
+            )
+        }
+        other => format!("{len} bytes: {other:?}"),
+    }
 }
 
 /// How often a machine was polled and woken at the same instant.

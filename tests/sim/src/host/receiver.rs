@@ -27,6 +27,8 @@ pub struct ReceiverSpec {
     pub latency: Latency,
     /// Upper bound of how late the host wakes.
     pub timer_slack: Nanos,
+    /// The link whose queue is the buffer of the socket: what it drops, the kernel would have dropped.
+    pub ingress: Option<u32>,
 }
 
 /// How one session of the receiver went.
@@ -83,6 +85,7 @@ pub struct ReceiverHost {
     rng: Rng,
     /// Bytes from and to addresses that have proven nothing.
     unproven: BTreeMap<SocketAddr, (u64, u64)>,
+    kernel_drops: u64,
     report: ReceiverReport,
     /// What it writes to. It outlives crashes.
     pub disk: Disk,
@@ -105,6 +108,7 @@ impl ReceiverHost {
             armed: None,
             rng,
             unproven: BTreeMap::new(),
+            kernel_drops: 0,
             report: ReceiverReport::default(),
         }
     }
@@ -219,6 +223,12 @@ impl ReceiverHost {
             Route::Session(id) => match self.sessions.get_mut(&id) {
                 Some(slot) => {
                     hand(&mut *slot.machine, outside.now, Input::Datagram(received));
+                    let ingress = self.spec.ingress;
+                    let drops = ingress.map_or(0, |link| outside.network.stats(link).dropped_queue);
+                    let new = drops - std::mem::replace(&mut self.kernel_drops, drops);
+                    if new > 0 {
+                        hand(&mut *slot.machine, outside.now, Input::KernelDrops(new));
+                    }
                     mark(&mut self.dirty, id, slot);
                 }
                 None => outside
@@ -455,6 +465,9 @@ fn on_report(outside: &mut Outside<'_>, id: SessionId, slot: &mut Slot, report: 
     });
     match report {
         Report::Established => {}
+        Report::Refused { file, failure, .. } => outside.violations.push(format!(
+            "session {id} refused the name of {file:?}: {failure}"
+        )),
         Report::Closed(result) => {
             if slot.reports.closed.replace(result).is_some() {
                 outside

@@ -30,6 +30,8 @@ pub struct SenderSpec {
     pub config: SenderConfig,
     /// Link to the receiver.
     pub forward: u32,
+    /// Link behind that one: the receiver's socket, where its buffer and the host's speed count.
+    pub ingress: Option<u32>,
     /// Link back.
     pub reverse: u32,
     /// Delay of this host's own access, each way.
@@ -149,6 +151,7 @@ impl SenderHost {
             node: self.node,
             link: self.spec.reverse,
             extra_delay: self.spec.extra_delay,
+            then: None,
         };
         outside.addresses.insert(self.address, route);
         let session = SessionId(self.rng.next_u64());
@@ -261,6 +264,7 @@ impl SenderHost {
                         node: 0,
                         link: self.spec.forward,
                         extra_delay: self.spec.extra_delay,
+                        then: self.spec.ingress,
                     };
                     outside.transmit(self.address, route, &batch, buffer);
                 }
@@ -319,6 +323,9 @@ impl SenderHost {
         };
         match report {
             Report::Established => {}
+            Report::Refused { file, .. } => outside
+                .violations
+                .push(format!("sender {node} refuses {file:?}, which it offered")),
             Report::Closed(result) => {
                 if attempt.reports.closed.replace(result).is_some() {
                     outside

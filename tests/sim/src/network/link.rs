@@ -31,7 +31,7 @@ pub struct LinkConfig {
     pub duplicate_ppm: u32,
     /// Parts per million of packets with a few bits flipped.
     pub corrupt_ppm: u32,
-    /// Of the corrupted packets, parts per million whose checksum is made right again.
+    /// Of the corrupted data packets, parts per million whose checksum is made right again.
     pub repaired_ppm: u32,
     /// Longest UDP payload that passes, in bytes; 0 for no limit. Longer ones vanish without a word.
     pub mtu: usize,

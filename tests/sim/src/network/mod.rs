@@ -10,6 +10,8 @@ use crate::queue::{Event, EventQueue, Nanos};
 use link::{Link, Waiting};
 use std::net::SocketAddr;
 use xfer_proto::rng::Rng;
+use xfer_proto::wire::checksum::{self, CHECKSUM_LEN};
+use xfer_proto::wire::header::{Header, Kind};
 
 /// A packet on its way. Cross traffic has no content but a length.
 #[derive(Clone, Debug)]
@@ -28,10 +30,9 @@ pub struct Packet {
     pub cross: Option<(u32, u32)>,
     /// Delay of the flow's own access, beyond that of the shared link.
     pub extra_delay: Nanos,
+    /// The link that follows, if any: a socket's buffer, for one.
+    pub then: Option<u32>,
 }
-
-/// Makes the checksum of a changed datagram right again.
-pub type Repair = fn(&mut [u8]);
 
 /// All links and the packets on them.
 #[derive(Debug)]
@@ -39,7 +40,6 @@ pub struct Network {
     links: Vec<Link>,
     packets: Vec<Packet>,
     free: Vec<u32>,
-    repair: Option<Repair>,
 }
 
 impl Network {
@@ -59,13 +59,7 @@ impl Network {
             links,
             packets: Vec::new(),
             free: Vec::new(),
-            repair: None,
         }
-    }
-
-    /// Sets what makes a checksum right again for [`LinkConfig::repaired_ppm`]. Without it, none is.
-    pub fn set_repair(&mut self, repair: Repair) {
-        self.repair = Some(repair);
     }
 
     /// Memory for one packet, its content empty.
@@ -81,6 +75,7 @@ impl Network {
                     len: 0,
                     cross: None,
                     extra_delay: 0,
+                    then: None,
                 });
                 return self.packets.len() as u32 - 1;
             }
@@ -88,7 +83,7 @@ impl Network {
         let packet = &mut self.packets[id as usize];
         (packet.source, packet.destination) = (source, destination);
         (packet.node, packet.len, packet.extra_delay) = (node, 0, 0);
-        packet.cross = None;
+        (packet.cross, packet.then) = (None, None);
         packet.data.clear();
         id
     }
@@ -206,13 +201,12 @@ impl Network {
         let link = &mut self.links[link_id as usize];
         if link.config.corrupt_ppm > 0 && link.rng.chance(link.config.corrupt_ppm) {
             let repair = link.rng.chance(link.config.repaired_ppm);
-            let repair = self.repair.filter(|_| repair);
             link.stats.corrupted += 1;
-            corrupt(
-                &mut self.packets[packet as usize].data,
-                &mut link.rng,
-                repair,
-            );
+            let data = &mut self.packets[packet as usize].data;
+            corrupt(data, &mut link.rng);
+            if repair {
+                repair_checksum(data);
+            }
         }
         self.deliver(now, link_id, packet, bytes, queue);
     }
@@ -225,6 +219,7 @@ impl Network {
             len,
             cross,
             extra_delay,
+            then,
             ..
         } = self.packets[packet as usize];
         let copy = self.allocate(source, destination, node);
@@ -232,6 +227,7 @@ impl Network {
         let target = &mut self.packets[copy as usize];
         target.data.extend_from_slice(&data);
         (target.len, target.cross, target.extra_delay) = (len, cross, extra_delay);
+        target.then = then;
         self.packets[packet as usize].data = data;
         copy
     }
@@ -268,7 +264,7 @@ impl Network {
 }
 
 /// Flips one to four bits.
-fn corrupt(data: &mut [u8], rng: &mut Rng, repair: Option<Repair>) {
+fn corrupt(data: &mut [u8], rng: &mut Rng) {
     if data.is_empty() {
         return;
     }
@@ -276,7 +272,13 @@ fn corrupt(data: &mut [u8], rng: &mut Rng, repair: Option<Repair>) {
         let at = rng.below(data.len() as u64) as usize;
         data[at] ^= 1 << rng.below(8);
     }
-    if let Some(repair) = repair {
-        repair(data);
+}
+
+/// Makes the checksum of a damaged data packet right again. Control packets are spared: without a key nothing
+/// protects them against a change that knows the checksum.
+fn repair_checksum(data: &mut Vec<u8>) {
+    if Header::decode(data).is_ok_and(|(header, _)| header.kind == Kind::Data) {
+        data.truncate(data.len().saturating_sub(CHECKSUM_LEN));
+        checksum::append(data, 0);
     }
 }
