@@ -14,6 +14,7 @@ pub mod oracle;
 pub mod queue;
 pub mod schedule;
 pub mod storage;
+mod stranger;
 pub mod table;
 pub mod trace;
 pub mod world;

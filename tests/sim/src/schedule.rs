@@ -125,6 +125,9 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
         },
         existing: Vec::new(),
     };
+    if draw.one_in(8) {
+        plan.scenario.stranger_ppm = draw.spread(10_000, 500_000) as u32;
+    }
     if profile == Profile::Full {
         draw.misfortune(&mut plan);
     }

@@ -7,6 +7,7 @@ use crate::network::{LinkConfig, LinkStats, Network};
 use crate::oracle;
 use crate::queue::{Event, EventQueue, Nanos};
 use crate::storage::Disk;
+use crate::stranger::Stranger;
 use crate::trace::Trace;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,6 +61,8 @@ pub struct Scenario {
     pub cross: Vec<CrossSpec>,
     /// What strikes the hosts.
     pub faults: Vec<Fault>,
+    /// Datagrams that a stranger sends for each million of packets that arrive.
+    pub stranger_ppm: u32,
     /// By when everything must be over.
     pub deadline: Nanos,
     /// Whether a host is polled after every single event instead of once an instant.
@@ -108,6 +111,7 @@ pub struct World {
     cross: Vec<Cross>,
     faults: Vec<Fault>,
     by_event: Vec<(u64, u32)>,
+    stranger: Stranger,
     down: u32,
     deadline: Nanos,
     polls_eagerly: bool,
@@ -168,6 +172,7 @@ impl World {
             cross,
             faults: scenario.faults,
             by_event,
+            stranger: Stranger::new(scenario.stranger_ppm, rng.next_u64()),
             down: 0,
             deadline: scenario.deadline,
             polls_eagerly: scenario.polls_eagerly,
@@ -332,8 +337,19 @@ impl World {
         let (source, destination, node) = (packet.source, packet.destination, packet.node);
         // The content leaves its packet while a host reads it, because the host may send in reply.
         let data = std::mem::take(&mut packet.data);
+        let forged = self.stranger.on_packet(source, node, &data);
+        self.hand_over(node, source, destination, &data);
+        if let Some(forged) = forged {
+            self.hand_over(node, forged.source, destination, &forged.data);
+        }
+        self.network.packet_mut(id).data = data;
+        self.network.release(id);
+    }
+
+    /// Gives a datagram to the host that it has reached.
+    fn hand_over(&mut self, node: u32, source: SocketAddr, destination: SocketAddr, data: &[u8]) {
         let now = self.now;
-        self.trace.note_bytes(now, u64::from(node), &data, || {
+        self.trace.note_bytes(now, u64::from(node), data, || {
             format!("{source} => {destination} {} bytes arrive", data.len())
         });
         if node == 0 {
@@ -341,14 +357,12 @@ impl World {
             self.with(|hosts, outside| {
                 hosts
                     .receiver
-                    .on_datagram(outside, source, &data, &mut buffer);
+                    .on_datagram(outside, source, data, &mut buffer);
             });
             self.buffer = buffer;
         } else if let Some(sender) = self.senders.get_mut(node as usize - 1) {
-            sender.on_datagram(now, source, destination, &data);
+            sender.on_datagram(now, source, destination, data);
         }
-        self.network.packet_mut(id).data = data;
-        self.network.release(id);
     }
 
     fn on_start(&mut self, node: u32) {

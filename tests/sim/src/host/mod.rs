@@ -3,9 +3,11 @@
 
 mod desk;
 mod receiver;
+mod report;
 mod sender;
 
-pub use receiver::{ReceiverHost, ReceiverReport, ReceiverSpec, SessionReport};
+pub use receiver::ReceiverHost;
+pub use report::{ReceiverReport, ReceiverSpec, SessionReport};
 pub use sender::{Attempt, SenderHost, SenderSpec};
 
 use crate::network::Network;

@@ -1,12 +1,12 @@
 //! The receiving host: a router, its sessions, one disk.
 
 use super::desk::{Desk, Pending, op_id};
+use super::report::{ReceiverReport, ReceiverSpec, SessionReport};
 use super::{Outside, Reports, Rest, Said, hand, poll_once};
 use crate::queue::Nanos;
-use crate::storage::{Disk, DiskConfig, Latency};
+use crate::storage::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use xfer_proto::config::ReceiverConfig;
 use xfer_proto::error::Failure;
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
@@ -15,49 +15,6 @@ use xfer_proto::router::{Route, Router, RouterConfig};
 use xfer_proto::session::{IncomingSession, ReceiverStats};
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::transmit::{Ecn, Transmit, TransmitBuf};
-
-/// What a receiving host is like.
-#[derive(Clone, Debug, Default)]
-pub struct ReceiverSpec {
-    /// Settings of every session.
-    pub config: ReceiverConfig,
-    /// The disk.
-    pub disk: DiskConfig,
-    /// What the disk costs.
-    pub latency: Latency,
-    /// Upper bound of how late the host wakes.
-    pub timer_slack: Nanos,
-    /// The link whose queue is the buffer of the socket: what it drops, the kernel would have dropped.
-    pub ingress: Option<u32>,
-}
-
-/// How one session of the receiver went.
-#[derive(Clone, Debug)]
-pub struct SessionReport {
-    /// Its name.
-    pub session: SessionId,
-    /// When it ended.
-    pub ended: Nanos,
-    /// What the machine reported.
-    pub reports: Reports,
-    /// Its counters at the end.
-    pub stats: ReceiverStats,
-}
-
-/// What the receiving host did.
-#[derive(Clone, Debug, Default)]
-pub struct ReceiverReport {
-    /// Sessions that are over, in the order of their end. Those that a crash took are not among them.
-    pub sessions: Vec<SessionReport>,
-    /// Replies without a session.
-    pub stateless_replies: u64,
-    /// Datagrams that went nowhere.
-    pub dropped: u64,
-    /// Most operations with the storage at once.
-    pub peak_ops: usize,
-    /// Most bytes with the storage at once.
-    pub peak_bytes: u64,
-}
 
 #[derive(Debug)]
 struct Slot {
@@ -288,7 +245,10 @@ impl ReceiverHost {
                 reply.len, reply.destination
             ));
         }
-        self.transmit(outside, reply, buffer);
+        // A stranger's address leads nowhere; what it would get was judged above.
+        if outside.addresses.contains_key(&reply.destination) {
+            self.transmit(outside, reply, buffer);
+        }
     }
 
     fn transmit(&self, outside: &mut Outside<'_>, batch: &Transmit, buffer: &[u8]) {
