@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use xfer_sim::cross::CrossKind;
+use xfer_sim::explore::Space;
 use xfer_sim::fairness::Contest;
 use xfer_sim::queue::{MILLISECOND, SECOND};
 use xfer_sim::schedule::Profile;
@@ -11,6 +12,7 @@ use xfer_sim::table::{Cell, Span};
 pub const USAGE: &str = "\
 xfer-sim seeds [--from N] [--count N] [--profile quick|full] [--threads N] [--show N]
 xfer-sim replay SEED [--profile quick|full] [--trace]
+xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show N]
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
                [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
@@ -34,6 +36,13 @@ pub enum Command {
         profile: Profile,
         /// A line for every packet.
         trace: bool,
+    },
+    /// Go through a small case exhaustively.
+    Explore {
+        /// The case.
+        space: Space,
+        /// Failures to print at most.
+        show: usize,
     },
     /// Measure throughput.
     Table(TableArgs),
@@ -173,6 +182,19 @@ impl Args {
                     trace,
                 }
             }
+            "explore" => Command::Explore {
+                space: Space {
+                    sizes: rest
+                        .list("--sizes", &[2_500.0])?
+                        .into_iter()
+                        .map(|size| size as u64)
+                        .collect(),
+                    max_faults: rest.value("--faults", 2)?,
+                    max_packets: rest.value("--packets", 60)?,
+                    crashes: rest.flag("--crashes"),
+                },
+                show: rest.value("--show", 10)?,
+            },
             "table" => Command::Table(rest.table(threads)?),
             "fair" => Command::Fair(FairArgs {
                 own: rest.value("--own", 2)?,

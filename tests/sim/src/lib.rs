@@ -6,6 +6,7 @@
 
 pub mod content;
 pub mod cross;
+pub mod explore;
 pub mod fairness;
 pub mod histogram;
 pub mod host;

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
+use xfer_sim::explore::Space;
 use xfer_sim::fairness::Contest;
 use xfer_sim::queue::MILLISECOND;
 use xfer_sim::schedule::{self, Profile};
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
                 profile,
                 trace,
             } => replay(seed, profile, trace, &mut out),
+            Command::Explore { space, show } => explore(&space, show, &mut out),
             Command::Table(args) => measure_table(&args, &mut out),
             Command::Fair(args) => measure_shares(&args, &mut out),
         },
@@ -136,6 +138,22 @@ fn replay(seed: u64, profile: Profile, trace: bool, out: &mut impl Write) -> io:
         outcome.violations.len()
     )?;
     Ok(outcome.violations.is_empty())
+}
+
+fn explore(space: &Space, show: usize, out: &mut impl Write) -> io::Result<bool> {
+    let started = Instant::now();
+    let report = space.explore(&mut |report| report.failures.len() < show);
+    for (script, violation) in &report.failures {
+        writeln!(out, "{script:?}: {violation}")?;
+    }
+    writeln!(
+        out,
+        "{} runs, {} failed, {:.1} s",
+        report.runs,
+        report.failures.len(),
+        started.elapsed().as_secs_f64()
+    )?;
+    Ok(report.failures.is_empty())
 }
 
 fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {

@@ -6,7 +6,7 @@ mod loss;
 pub use link::{LinkChange, LinkConfig, LinkStats};
 pub use loss::Burst;
 
-use crate::queue::{Event, EventQueue, Nanos};
+use crate::queue::{Event, EventQueue, MILLISECOND, Nanos};
 use link::{Link, Waiting};
 use std::net::SocketAddr;
 use xfer_proto::rng::Rng;
@@ -34,12 +34,28 @@ pub struct Packet {
     pub then: Option<u32>,
 }
 
+/// What happens to one packet, by a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is lost.
+    Drop,
+    /// It arrives twice.
+    Duplicate,
+    /// It arrives [`HOLD`] later than it should.
+    Hold,
+}
+
+/// How long [`Fate::Hold`] holds a packet back: longer than a round trip of the scenarios with scripts.
+pub const HOLD: Nanos = 50 * MILLISECOND;
+
 /// All links and the packets on them.
 #[derive(Debug)]
 pub struct Network {
     links: Vec<Link>,
     packets: Vec<Packet>,
     free: Vec<u32>,
+    script: Vec<(u64, Fate)>,
+    offered: u64,
 }
 
 impl Network {
@@ -59,6 +75,8 @@ impl Network {
             links,
             packets: Vec::new(),
             free: Vec::new(),
+            script: Vec::new(),
+            offered: 0,
         }
     }
 
@@ -118,8 +136,40 @@ impl Network {
         self.links[id as usize].stats.queueing.clear();
     }
 
+    /// Says what happens to some packets, named by the order in which all packets are offered to links.
+    pub fn set_script(&mut self, script: Vec<(u64, Fate)>) {
+        self.script = script;
+    }
+
     /// Offers a packet to a link.
     pub fn send(&mut self, now: Nanos, link_id: u32, packet: u32, queue: &mut EventQueue) {
+        let position = self.offered;
+        self.offered += 1;
+        let scripted = self.script.iter().find(|it| it.0 == position);
+        match scripted.map(|it| it.1) {
+            None => self.offer(now, link_id, packet, queue),
+            Some(Fate::Drop) => {
+                let stats = &mut self.links[link_id as usize].stats;
+                stats.packets_in += 1;
+                stats.dropped_loss += 1;
+                self.free.push(packet);
+            }
+            Some(Fate::Duplicate) => {
+                let copy = self.copy(packet);
+                self.offer(now, link_id, packet, queue);
+                let delay = self.links[link_id as usize].config.delay;
+                queue.push(now + delay, Event::Stray(link_id, copy));
+            }
+            Some(Fate::Hold) => {
+                let link = &mut self.links[link_id as usize];
+                link.stats.packets_in += 1;
+                let at = now + link.config.delay + HOLD;
+                queue.push(at, Event::Stray(link_id, packet));
+            }
+        }
+    }
+
+    fn offer(&mut self, now: Nanos, link_id: u32, packet: u32, queue: &mut EventQueue) {
         let len = self.packets[packet as usize].len;
         let link = &mut self.links[link_id as usize];
         if !link.admit(now, len) {
