@@ -105,8 +105,20 @@ pub fn encode_data(
     chunk: u64,
     payload: &[u8],
 ) {
+    encode_data_parts(out, session, number, chunk, payload, &[]);
+}
+
+/// Appends a data packet whose payload lies in two pieces.
+pub fn encode_data_parts(
+    out: &mut Vec<u8>,
+    session: SessionId,
+    number: PacketNumber,
+    chunk: u64,
+    head: &[u8],
+    tail: &[u8],
+) {
     let start = out.len();
-    out.reserve(DATA_OVERHEAD + payload.len());
+    out.reserve(DATA_OVERHEAD + head.len() + tail.len());
     Header {
         kind: Kind::Data,
         session,
@@ -114,7 +126,8 @@ pub fn encode_data(
     }
     .encode(out);
     out.extend_from_slice(&chunk.to_be_bytes());
-    out.extend_from_slice(payload);
+    out.extend_from_slice(head);
+    out.extend_from_slice(tail);
     checksum::append(out, start);
 }
 
