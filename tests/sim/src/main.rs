@@ -98,7 +98,7 @@ fn judge(seed: u64, profile: Profile) -> (Vec<String>, u64, u64) {
     match std::panic::catch_unwind(|| schedule::run(seed, profile, false)) {
         Ok(outcome) => {
             let attempts: usize = outcome.senders.iter().map(Vec::len).sum();
-            let again = attempts - outcome.senders.len();
+            let again = attempts.saturating_sub(outcome.senders.len());
             (outcome.violations, outcome.events, again as u64)
         }
         Err(_) => (vec!["panic".into()], 0, 0),

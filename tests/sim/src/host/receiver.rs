@@ -106,6 +106,7 @@ impl ReceiverHost {
                 received_bytes: sum.received_bytes + stats.received_bytes,
                 received_packets: sum.received_packets + stats.received_packets,
                 duplicate_chunks: sum.duplicate_chunks + stats.duplicate_chunks,
+                duplicate_packets: sum.duplicate_packets + stats.duplicate_packets,
                 invalid_packets: sum.invalid_packets + stats.invalid_packets,
             })
     }
