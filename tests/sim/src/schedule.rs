@@ -340,7 +340,10 @@ impl Draw {
         if self.one_in(4) {
             self.disk_failures(plan);
         }
-        if self.one_in(4) {
+        if self.one_in(16) {
+            self.large_file(plan);
+            self.existing(plan);
+        } else if self.one_in(4) {
             self.existing(plan);
         }
         if self.one_in(8) {
@@ -372,6 +375,18 @@ impl Draw {
                 kind: FaultKind::Abort,
             });
             plan.scenario.must_succeed = false;
+        }
+    }
+
+    /// One file of a few leaves instead of what there was.
+    fn large_file(&mut self, plan: &mut Plan) {
+        let spec = &mut plan.scenario.senders[0];
+        let size = LEAF_SIZE + self.below(3 * LEAF_SIZE);
+        let content = Content::new(self.0.next_u64(), size, false);
+        spec.files = Rc::new(vec![content]);
+        spec.manifest.truncate(1);
+        for entry in &mut spec.manifest {
+            (entry.kind, entry.size) = (EntryKind::File, size);
         }
     }
 
@@ -416,9 +431,11 @@ impl Draw {
                     continue;
                 }
                 let is_foreign = self.one_in(4);
+                // A file of one leaf is never on record before it is whole.
+                let has_leaves = leaf_count(entry.size) > 1;
                 plan.existing.push(match self.below(3) {
                     0 => Existing::Same { sender, file },
-                    1 => Existing::Partial {
+                    1 | 2 if has_leaves => Existing::Partial {
                         sender,
                         file,
                         is_foreign,

@@ -52,6 +52,8 @@ struct Open {
     kind: EntryKind,
     content: usize,
     partial: Option<Partial>,
+    /// A write failed: what was asked for behind it, before the engine knew, fails too.
+    has_failed: bool,
     is_over: bool,
 }
 
@@ -231,6 +233,7 @@ impl Disk {
             kind: entry.kind,
             content: file.as_usize(),
             partial,
+            has_failed: false,
             is_over: false,
         };
         self.open.insert((session, file), open);
@@ -263,11 +266,16 @@ impl Disk {
             return Err(format!("write of {offset}..{end} to {file:?}"));
         }
         if let Some(failure) = failure {
+            open.has_failed = true;
             partial.tear(offset..offset + data.len() as u64 / 2);
             return Ok(Err(failure));
         }
+        if open.has_failed {
+            return Ok(Err(Failure::from(ErrorCode::STORAGE_IO)));
+        }
         let full = |capacity| self.used + data.len() as u64 > capacity;
         if self.config.capacity.is_some_and(full) {
+            open.has_failed = true;
             return Ok(Err(Failure::new(ErrorCode::NO_SPACE, "the disk is full")));
         }
         let (new, is_wrong) = partial.write(content, offset, data);
@@ -281,6 +289,9 @@ impl Disk {
 
     fn hash(&mut self, session: SessionId, file: FileIndex, leaf: u64) -> Outcome {
         let (content, open) = writable(&self.sources, &mut self.open, session, file)?;
+        if open.has_failed {
+            return Ok(Err(Failure::from(ErrorCode::STORAGE_IO)));
+        }
         let partial = open.partial.as_ref().ok_or("a hash beside the partial")?;
         let (start, end) = leaf_range(content.size(), leaf);
         if !partial.has(start..end) {
@@ -291,6 +302,9 @@ impl Disk {
 
     fn checkpoint(&mut self, session: SessionId, file: FileIndex, leaves: &[Leaf]) -> Outcome {
         let (content, open) = writable(&self.sources, &mut self.open, session, file)?;
+        if open.has_failed {
+            return Ok(Err(Failure::from(ErrorCode::STORAGE_IO)));
+        }
         let partial = open
             .partial
             .as_mut()
@@ -348,8 +362,8 @@ impl Disk {
             return;
         };
         if open.is_over {
-            self.violations
-                .push(format!("discard of {file:?}, which was over"));
+            // A commit was under way when the session ended: it stands.
+            return;
         }
         open.is_over = true;
         if let Some(partial) = open.partial.take().filter(|_| keep) {
