@@ -12,6 +12,8 @@ const STARTUP_GAIN: u64 = 2_770;
 const CYCLE: [u64; 8] = [1_250, 750, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000];
 /// Loss up to this share, in thousandths, is taken for the path's own and does not slow the sender down.
 const TOLERATED_LOSS: u64 = 200;
+/// The rate never falls below the smallest window in this time, or in a round trip if that is longer.
+const MIN_RATE_TIME: Duration = Duration::from_millis(100);
 const FILTER_ROUNDS: u64 = 10;
 
 /// The controller.
@@ -133,6 +135,7 @@ impl Controller for ProbeController {
         if self.bottleneck() == 0 {
             return rate_of(INITIAL_WINDOW * 2, self.min_rtt);
         }
-        (u128::from(self.bottleneck()) * u128::from(self.gain()) / 1_000) as u64
+        let rate = (u128::from(self.bottleneck()) * u128::from(self.gain()) / 1_000) as u64;
+        rate.max(rate_of(MIN_WINDOW, self.min_rtt.max(MIN_RATE_TIME)))
     }
 }

@@ -296,10 +296,7 @@ impl IncomingSession {
         if state.phase == FilePhase::Final {
             return;
         }
-        let was_prepared = matches!(
-            state.phase,
-            FilePhase::Receiving | FilePhase::Committing | FilePhase::Replacing
-        );
+        let was_asked = state.phase != FilePhase::Offered;
         let digest = state.eof.unwrap_or_else(crate::digest::empty);
         state.phase = FilePhase::Final;
         state.leaves = Vec::new();
@@ -313,7 +310,7 @@ impl IncomingSession {
             Ok(verdict @ Verdict::Skipped) => (verdict, FileStatus::Skipped(digest)),
             Ok(verdict) => (verdict, FileStatus::Committed(digest)),
             Err((failure, keep)) => {
-                if was_prepared {
+                if was_asked {
                     self.storage.push_back(StorageOp::Discard { file, keep });
                 }
                 (

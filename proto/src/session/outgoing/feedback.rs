@@ -25,6 +25,7 @@ impl OutgoingSession {
     /// The peer gave a sign of life.
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.timers.set(Timer::Idle, now + self.config.idle_timeout);
+        self.reset_at = None;
     }
 
     pub(super) fn on_frames(&mut self, now: Instant, header: Header, frames: Vec<Frame<'_>>) {
@@ -66,11 +67,21 @@ impl OutgoingSession {
                     Phase::Closing => self.phase = Phase::Closed,
                     // "Busy" may pass: the handshake goes on until its time is up.
                     Phase::Opening => self.opening.refusal = close.failure,
-                    Phase::Open => self.on_close(now, close),
+                    Phase::Open => self.on_reset(now, close),
                     Phase::Closed => {}
                 },
                 _ => {}
             }
+        }
+    }
+
+    /// The peer says that it does not know the session. That may be an answer to a packet which overtook
+    /// the `Hello`, so it is believed only if it is said again and nothing was heard in between.
+    fn on_reset(&mut self, now: Instant, close: Close) {
+        match self.reset_at {
+            None => self.reset_at = Some(now),
+            Some(first) if now.since(first) >= self.rtt.pto() => self.on_close(now, close),
+            Some(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use super::{OutgoingSession, Phase};
 use crate::config::{MIN_DATAGRAM, PROBE_SIZES};
 use crate::congestion::ProbeController;
 use crate::error::{ErrorCode, Failure};
+use crate::id::PacketNumber;
 use crate::machine::Event;
 use crate::recovery::sent::MIN_REORDER_WINDOW;
 use crate::session::outgoing::files::Files;
@@ -111,7 +112,8 @@ impl OutgoingSession {
             }
         }
         let size = self.opening.probes.pop()?;
-        let number = self.take_number();
+        // Without a token no session counts the packet, and so neither do we.
+        let number = if self.opening.is_sending() { self.take_number() } else { PacketNumber(0) };
         let mut packet = FrameWriter::new(Kind::Hello, self.id, number, self.tag, size);
         let datagram_size = self.opening.datagram_size as u16;
         let interval_us = self.report_interval_us();

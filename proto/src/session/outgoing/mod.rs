@@ -64,6 +64,8 @@ pub struct OutgoingSession {
     control: ControlSender,
     peer_control: ControlReceiver,
     receipt: Receipt,
+    /// When the peer first said that it does not know the session, if nothing was heard since.
+    reset_at: Option<Instant>,
     /// Number of the newest packet whose report was taken.
     newest_report: Option<u64>,
     congestion: Option<Box<dyn Controller>>,
@@ -108,6 +110,7 @@ impl OutgoingSession {
             control: ControlSender::default(),
             peer_control: ControlReceiver::default(),
             receipt: Receipt::default(),
+            reset_at: None,
             newest_report: None,
             congestion: None,
             pacer: Pacer::default(),
