@@ -1,6 +1,11 @@
 //! How packets get lost at random: independently, or in bursts.
 
+use crate::queue::{MILLISECOND, Nanos};
 use xfer_proto::rng::Rng;
+
+/// A burst is over when nothing was sent for so long: it is the path that is bad for a while, and not so many
+/// packets however rarely they come.
+const BURST_MEMORY: Nanos = 50 * MILLISECOND;
 
 /// Loss in bursts after Gilbert and Elliott: two states with a loss rate each. All in parts per million and
 /// for each packet.
@@ -35,11 +40,20 @@ impl Burst {
 #[derive(Clone, Debug, Default)]
 pub struct LossProcess {
     bad: bool,
+    last_at: Nanos,
 }
 
 impl LossProcess {
-    /// Whether the next packet is lost.
-    pub fn is_lost(&mut self, random_ppm: u32, burst: Option<&Burst>, rng: &mut Rng) -> bool {
+    /// Whether the packet at `now` is lost.
+    pub fn is_lost(
+        &mut self,
+        now: Nanos,
+        random_ppm: u32,
+        burst: Option<&Burst>,
+        rng: &mut Rng,
+    ) -> bool {
+        self.bad &= now <= self.last_at + BURST_MEMORY;
+        self.last_at = now;
         let in_burst = burst.is_some_and(|burst| {
             let turn = if self.bad {
                 burst.to_good_ppm
@@ -66,7 +80,7 @@ mod tests {
         let burst = Burst::with_loss(50_000, 8);
         let (mut process, mut rng) = (LossProcess::default(), Rng::new(1));
         let lost: Vec<bool> = (0..400_000)
-            .map(|_| process.is_lost(0, Some(&burst), &mut rng))
+            .map(|_| process.is_lost(0, 0, Some(&burst), &mut rng))
             .collect();
         let total = lost.iter().filter(|&&lost| lost).count();
         let bursts = lost.windows(2).filter(|pair| !pair[0] && pair[1]).count();

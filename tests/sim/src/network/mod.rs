@@ -237,7 +237,7 @@ impl Network {
         let config = &link.config;
         if link
             .loss
-            .is_lost(config.loss_ppm, config.burst.as_ref(), &mut link.rng)
+            .is_lost(now, config.loss_ppm, config.burst.as_ref(), &mut link.rng)
         {
             link.stats.dropped_loss += 1;
             self.free.push(packet);
