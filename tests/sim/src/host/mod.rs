@@ -19,8 +19,11 @@ use xfer_proto::error::Failure;
 use xfer_proto::id::{FileIndex, SessionId};
 use xfer_proto::machine::{Deadline, FileStatus, Input, Machine, Output};
 use xfer_proto::manifest::Entry;
+use xfer_proto::storage::StorageOp;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Transmit, TransmitBuf};
+use xfer_proto::wire::frame::Frame;
+use xfer_proto::wire::message::Message;
 use xfer_proto::wire::packet::Packet;
 
 /// A machine that is polled this often at one instant does not come to rest.
@@ -123,12 +126,36 @@ fn describe(datagram: &[u8]) -> String {
             payload.len()
         ),
         Ok(Packet::Frames { header, frames, .. }) => {
+            let frames: Vec<String> = frames.iter().map(describe_frame).collect();
             format!(
-                "{len} bytes: {:?} {:?} {frames:?}",
-                header.number, header.kind
+                "{len} bytes: {:?} {:?} {}",
+                header.number,
+                header.kind,
+                frames.join(", ")
             )
         }
         other => format!("{len} bytes: {other:?}"),
+    }
+}
+
+/// A frame, with the messages in it as far as they are whole.
+fn describe_frame(frame: &Frame<'_>) -> String {
+    let Frame::Block(block) = frame else {
+        return format!("{frame:?}");
+    };
+    let mut bytes = block.bytes;
+    let messages: Vec<Message> =
+        std::iter::from_fn(|| Message::take(&mut bytes).ok().flatten().flatten()).collect();
+    format!("Block {} {messages:?}", block.sequence)
+}
+
+/// An operation in one line, without the content that it moves.
+fn describe_op(op: &StorageOp) -> String {
+    match op {
+        StorageOp::Write {
+            file, offset, data, ..
+        } => format!("write {file:?} {offset} + {}", data.len()),
+        other => format!("{other:?}"),
     }
 }
 

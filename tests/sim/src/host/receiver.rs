@@ -2,7 +2,7 @@
 
 use super::desk::{Desk, Pending, op_id};
 use super::report::{ReceiverReport, ReceiverSpec, SessionReport};
-use super::{Outside, Reports, Rest, Said, hand, poll_once};
+use super::{Outside, Reports, Rest, Said, describe_op, hand, poll_once};
 use crate::queue::Nanos;
 use crate::storage::Disk;
 use std::collections::{BTreeMap, BTreeSet};
@@ -372,6 +372,13 @@ impl ReceiverHost {
     fn execute(&mut self, outside: &mut Outside<'_>, pending: &Pending) {
         let id = pending.session;
         let result = self.disk.execute(id, &pending.op);
+        outside.trace.note(outside.now, [7, id.0, 0], || {
+            let op = &pending.op;
+            format!(
+                "receiver session {id} storage: {} -> {result:?}",
+                describe_op(op)
+            )
+        });
         for breach in self.disk.take_violations() {
             outside
                 .violations

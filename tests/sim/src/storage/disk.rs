@@ -207,7 +207,9 @@ impl Disk {
         if self.open.contains_key(&(session, file)) != differs {
             return Err(format!("{file:?} was prepared twice or not first"));
         }
+        // A directory that is there already is as good as one that was made.
         let existing = self.finals.get(&entry.name);
+        let existing = existing.filter(|_| entry.kind == EntryKind::File);
         let same_size = existing.is_some_and(|old| old.size == entry.size);
         let is_taken = existing.is_some() && (differs || !same_size);
         if is_taken && self.config.policy == Policy::Refuse {
