@@ -301,7 +301,10 @@ impl IncomingSession {
             let failure = Failure::from(ErrorCode::INTEGRITY);
             return self.finish(now, file, Err((failure, false)));
         }
-        let chunks = self.files.reset_leaf(file, leaf);
+        let received = &self.received;
+        let chunks = self
+            .files
+            .reset_leaf(file, leaf, |chunk| received.contains(chunk));
         self.received.remove(chunks);
         self.reporting.ask();
     }
