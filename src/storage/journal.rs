@@ -18,6 +18,8 @@ use xfer_proto::storage::Leaf;
 
 const MAGIC: &[u8; 8] = b"xferjnl1";
 const RECORD: usize = 45;
+/// The header up to what names the file: magic, boot, identity of the source.
+const VARIABLE: usize = 33;
 const LEAF: u8 = 1;
 const SYNC: u8 = 2;
 
@@ -57,8 +59,8 @@ impl Writer {
     }
 }
 
-/// The leaves that a journal proves of exactly this file, in ascending order; none where it proves
-/// nothing.
+/// The leaves that a journal proves of exactly this file, in ascending order, none where it proves
+/// nothing; and whether it was of the same source: then they are those of the source as it is.
 ///
 /// # Errors
 /// Whatever reading says. A journal that ends early is no error.
@@ -66,21 +68,25 @@ pub(crate) fn read(
     mut journal: impl Read,
     entry: &Entry,
     boot: Option<[u8; 16]>,
-) -> io::Result<Vec<Leaf>> {
+) -> io::Result<(Vec<Leaf>, bool)> {
     let (_, expected) = Writer::start(entry, None);
     let mut found = vec![0; expected.len()];
     if !fill(&mut journal, &mut found)? {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let (body, sum) = found.split_at(expected.len() - 4);
     let written_in = &body[8..24];
     let seed = crc32fast::hash(body);
-    let is_ours = body[..8] == expected[..8] && body[24..] == expected[24..body.len()];
+    let is_ours = body[..8] == expected[..8] && body[VARIABLE..] == expected[VARIABLE..body.len()];
     if !is_ours || sum != seed.to_le_bytes() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let same_boot = boot.is_some_and(|boot| boot == written_in);
-    records(journal, Writer { seed }, leaf_count(entry.size), same_boot)
+    let is_same_source = entry.modified.is_some()
+        && entry.identity.is_some()
+        && body[24..VARIABLE] == expected[24..VARIABLE];
+    let leaves = records(journal, Writer { seed }, leaf_count(entry.size), same_boot)?;
+    Ok((leaves, is_same_source))
 }
 
 fn records(
@@ -121,6 +127,8 @@ fn header(entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u8> {
     let name = entry.name.as_bytes();
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&boot.unwrap_or_default());
+    bytes.push(u8::from(entry.identity.is_some()));
+    bytes.extend_from_slice(&entry.identity.unwrap_or_default().to_le_bytes());
     bytes.extend_from_slice(&identity(entry));
     bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
     bytes.extend_from_slice(name);
@@ -182,6 +190,7 @@ mod tests {
                 nanos: 6,
             }),
             mode: None,
+            identity: Some(9),
         }
     }
 
@@ -201,7 +210,7 @@ mod tests {
     }
 
     fn indices(bytes: &[u8], entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u64> {
-        let leaves = read(bytes, entry, boot).unwrap();
+        let (leaves, _) = read(bytes, entry, boot).unwrap();
         assert!(leaves.iter().all(|got| *got == leaf(got.index)));
         leaves.iter().map(|leaf| leaf.index).collect()
     }
@@ -255,6 +264,15 @@ mod tests {
         let mut mode = entry();
         mode.mode = Some(0o600);
         assert_eq!(partial_id(&mode), partial_id(&entry()));
+        assert!(read(&journal()[..], &mode, BOOT).unwrap().1);
+        for identity in [None, Some(8)] {
+            let changed = Entry {
+                identity,
+                ..entry()
+            };
+            assert_eq!(indices(&journal(), &changed, BOOT), [1, 2, 3]);
+            assert!(!read(&journal()[..], &changed, BOOT).unwrap().1);
+        }
     }
 
     #[test]

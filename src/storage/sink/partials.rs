@@ -13,7 +13,7 @@ use std::io::{self, BufReader};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xfer_proto::digest::{LEAF_SIZE, leaf_range};
 use xfer_proto::manifest::{Entry, MODE_MASK, PARTIAL_DIR};
-use xfer_proto::storage::Leaf;
+use xfer_proto::storage::{Leaf, Prepared};
 
 /// A partial file that nobody went on with for so long is removed.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -153,14 +153,15 @@ impl Partials {
 
     /// The partial file that an earlier session left of exactly this entry, and what is proven of
     /// it. Its data is on stable storage when this returns.
-    pub(super) fn find(&mut self, entry: &Entry) -> Option<(Part, File, Vec<Leaf>)> {
+    pub(super) fn find(&mut self, entry: &mut Entry) -> Option<(Part, File, Prepared)> {
         let part = part(&partial_id(entry));
         let dir = self.dir.as_ref().filter(|_| self.is_owner)?;
         if entry.size <= LEAF_SIZE || self.in_use.contains(&part.data) {
             return None;
         }
         let old = dir.open_read(part.journal.as_ref()?).ok()?;
-        let mut leaves = journal::read(BufReader::new(old), entry, self.boot).ok()?;
+        let (mut leaves, is_same_source) =
+            journal::read(BufReader::new(old), entry, self.boot).ok()?;
         let file = dir.open_rw(&part.data).ok()?;
         let found = sys::identity(&file).ok()?;
         leaves.retain(|leaf| leaf_range(entry.size, leaf.index).1 <= found.size);
@@ -170,9 +171,17 @@ impl Partials {
         // Leaves of this boot may not be on stable storage yet. Where that fails they are worth
         // nothing.
         file.sync_data().ok()?;
+        if !is_same_source {
+            // What is written on is of two sources, so no later session may take it for one of them.
+            entry.identity = None;
+        }
         self.restart_journal(entry, &part, &leaves).ok()?;
         self.in_use.insert(part.data.clone());
-        Some((part, file, leaves))
+        let prepared = Prepared::Partial {
+            leaves,
+            is_same_source,
+        };
+        Some((part, file, prepared))
     }
 
     /// Replaces the journal by one of this boot with just these leaves, in one step.

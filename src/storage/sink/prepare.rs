@@ -55,8 +55,13 @@ impl SinkStore {
         self.receive(key, entry, is_claimed)
     }
 
-    fn receive(&mut self, key: Key, entry: Entry, is_claimed: bool) -> Result<Prepared, Failure> {
-        let found = self.partials.find(&entry);
+    fn receive(
+        &mut self,
+        key: Key,
+        mut entry: Entry,
+        is_claimed: bool,
+    ) -> Result<Prepared, Failure> {
+        let found = self.partials.find(&mut entry);
         if found.is_none() {
             self.space.claim(self.tree.root(), &entry)?;
         }
@@ -64,11 +69,11 @@ impl SinkStore {
             self.claims.insert(entry.name.clone(), key);
         }
         let (receiving, prepared) = match found {
-            Some((part, file, leaves)) => {
+            Some((part, file, prepared)) => {
                 let end = sys::identity(&file).map_or(0, |found| found.size);
                 self.open.insert(key, file);
                 let receiving = Receiving::resumed(&entry, part, end, self.partials.boot());
-                (receiving, Prepared::Partial(leaves))
+                (receiving, prepared)
             }
             None => (Receiving::default(), Prepared::Fresh),
         };

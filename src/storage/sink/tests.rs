@@ -194,6 +194,7 @@ fn file(name: &str, size: u64) -> Entry {
         size,
         modified: Some(MODIFIED),
         mode: Some(0o640),
+        identity: Some(1),
     }
 }
 

@@ -21,7 +21,11 @@ fn interrupted(sink: &mut Sink) -> (Entry, Vec<u8>) {
 }
 
 fn proven(content: &[u8], indices: &[u64]) -> Prepared {
-    Prepared::Partial(indices.iter().map(|index| leaf(content, *index)).collect())
+    let leaves = indices.iter().map(|index| leaf(content, *index)).collect();
+    Prepared::Partial {
+        leaves,
+        is_same_source: true,
+    }
 }
 
 /// Goes on from the first two leaves to the end.
@@ -63,7 +67,8 @@ fn a_session_in_order_leaves_a_synced_journal() {
     let (entry, content) = interrupted(&mut sink);
     sink.store().forget(SessionId(1));
     let journal = fs::read(journal_path(&sink)).unwrap();
-    let after_boot = crate::storage::journal::read(&journal[..], &entry, Some([1; 16])).unwrap();
+    let (after_boot, _) =
+        crate::storage::journal::read(&journal[..], &entry, Some([1; 16])).unwrap();
     assert_eq!(after_boot.len(), 2);
     go_on(&mut sink, &entry, &content);
 }
