@@ -231,6 +231,7 @@ mod tests {
             size: 3,
             modified: None,
             mode: None,
+            identity: None,
         };
         let status = SentStatus::Failed(Failure::new(ErrorCode::CONFLICT, "\x1b[2J\x7f"));
         let from = "127.0.0.1:5".parse().unwrap();
