@@ -144,6 +144,7 @@ impl Space {
             size,
             modified: None,
             mode: None,
+            identity: None,
         });
         let contents = (1..).zip(&self.sizes);
         SenderSpec {

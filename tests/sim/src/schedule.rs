@@ -304,6 +304,7 @@ impl Draw {
                 size,
                 modified: None,
                 mode: None,
+                identity: None,
             });
             files.push(Content::new(self.0.next_u64(), size, false));
         }

@@ -104,6 +104,7 @@ impl Cell {
                 size,
                 modified: None,
                 mode: None,
+                identity: None,
             })
             .into_iter()
             .collect();

@@ -39,6 +39,8 @@ pub(super) struct LeafState {
     pub value: Option<Digest>,
     /// The value that the sender announced.
     pub expected: Option<Digest>,
+    /// It was kept from an earlier session: that it differs is nobody's fault.
+    pub is_resumed: bool,
 }
 
 /// One file.
@@ -149,6 +151,7 @@ impl Files {
                         is_hashing: false,
                         value: None,
                         expected: None,
+                        is_resumed: false,
                     }
                 })
                 .collect();
@@ -188,6 +191,7 @@ impl Files {
         if let Some(state) = self.leaves(file).get_mut(index as usize) {
             state.missing = (leaf.end - leaf.start) as u32;
             state.is_hashing = false;
+            state.is_resumed = false;
             let had_value = state.value.take().is_some();
             if let (true, Some(file)) = (had_value, self.get_mut(file)) {
                 file.open_leaves += 1;

@@ -225,7 +225,10 @@ impl Disk {
             let mut found = self.partials.remove(&entry.name);
             if let Some(found) = found.as_mut().filter(|found| !found.leaves().is_empty()) {
                 found.adopt(content);
-                answer = Prepared::Partial(found.leaves().to_vec());
+                answer = Prepared::Partial {
+                    leaves: found.leaves().to_vec(),
+                    is_same_source: found.seed == content.seed(),
+                };
             }
             partial = found.filter(|found| found.seed == content.seed());
             partial.get_or_insert_with(|| Partial::new(content));
