@@ -30,3 +30,6 @@ pub use receiver::receive;
 pub use send::send;
 pub use stop::Stop;
 pub use worker::{WORKER_ARGUMENT, worker_main};
+
+#[cfg(test)]
+mod tests;

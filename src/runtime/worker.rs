@@ -32,7 +32,7 @@ pub fn worker_main() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals_of_worker()?;
     die_with_parent();
     let (jobs, todo) = channel();
     let (notes, outbox) = channel();
