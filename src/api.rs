@@ -1,6 +1,6 @@
 //! The words of the library's face: what a caller asks for and what it is told.
 
-use crate::runtime::Stop;
+use crate::Stop;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;

@@ -5,10 +5,11 @@ use crate::id::{Digest, FileIndex};
 use crate::manifest::Entry;
 use crate::storage::{Completion, StorageOp};
 use crate::time::Instant;
-use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+
+pub use crate::timer::Deadline;
 
 /// One datagram as it came from the network.
 #[derive(Clone, Copy, Debug)]
@@ -49,15 +50,6 @@ pub enum Output {
     Wait(Option<Deadline>),
     /// The machine is finished and may be dropped.
     Done,
-}
-
-/// When to come back, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// The time of the next [`Input::Timeout`].
-    pub at: Instant,
-    /// The timer behind it.
-    pub timer: Timer,
 }
 
 /// How one file ended at one destination.

@@ -155,6 +155,7 @@ mod tests {
                 size: 10,
                 modified: None,
                 mode: None,
+                identity: None,
             },
         };
         Job {

@@ -4,7 +4,8 @@ use std::io;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::manifest::Name;
 
-/// An action at the receiver that failed: `cannot write `a/b` at byte 4096: No space left (os error 28)`.
+/// An action at the receiver that failed: `cannot write `a/b` at byte 4096: No space left (os error
+/// 28)`.
 pub(crate) fn sink_failure(action: &str, name: &Name, error: &io::Error) -> Failure {
     Failure::new(
         sink_code(error),
@@ -32,7 +33,8 @@ pub(crate) fn internal(what: &str) -> Failure {
 
 /// Whether the process or the system has no handle left; closing some of ours helps.
 pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
-    // EMFILE and ENFILE have the same numbers on every Unix; the library has no `ErrorKind` for them.
+    // EMFILE and ENFILE have the same numbers on every Unix; the library has no `ErrorKind` for
+    // them.
     cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24))
 }
 

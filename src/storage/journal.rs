@@ -1,13 +1,13 @@
 //! What a partial file already holds, written down so that it survives the process and a power cut.
 //!
-//! A journal is a header that names the file exactly, then records of equal length, each under a CRC-32 that
-//! also covers the header. Reading stops at the first record that is not right: a torn tail, a flipped bit
-//! and the journal of another file prove nothing.
+//! A journal is a header that names the file exactly, then records of equal length, each under a
+//! CRC-32 that also covers the header. Reading stops at the first record that is not right: a torn
+//! tail, a flipped bit and the journal of another file prove nothing.
 //!
-//! Records are written as soon as a leaf is verified, and that alone costs next to nothing. They are
-//! trusted as far as the last *sync mark*, which is written once the data before it is on stable storage.
-//! Beyond the mark they are trusted only in the boot of the machine that wrote them: then the page cache
-//! still has the data, however the process ended.
+//! Records are written as soon as a leaf is verified, and that alone costs next to nothing. They
+//! are trusted as far as the last *sync mark*, which is written once the data before it is on
+//! stable storage. Beyond the mark they are trusted only in the boot of the machine that wrote
+//! them: then the page cache still has the data, however the process ended.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -18,6 +18,8 @@ use xfer_proto::storage::Leaf;
 
 const MAGIC: &[u8; 8] = b"xferjnl1";
 const RECORD: usize = 45;
+/// The header up to what names the file: magic, boot, identity of the source.
+const VARIABLE: usize = 33;
 const LEAF: u8 = 1;
 const SYNC: u8 = 2;
 
@@ -57,7 +59,8 @@ impl Writer {
     }
 }
 
-/// The leaves that a journal proves of exactly this file, in ascending order; none where it proves nothing.
+/// The leaves that a journal proves of exactly this file, in ascending order, none where it proves
+/// nothing; and whether it was of the same source: then they are those of the source as it is.
 ///
 /// # Errors
 /// Whatever reading says. A journal that ends early is no error.
@@ -65,21 +68,25 @@ pub(crate) fn read(
     mut journal: impl Read,
     entry: &Entry,
     boot: Option<[u8; 16]>,
-) -> io::Result<Vec<Leaf>> {
+) -> io::Result<(Vec<Leaf>, bool)> {
     let (_, expected) = Writer::start(entry, None);
     let mut found = vec![0; expected.len()];
     if !fill(&mut journal, &mut found)? {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let (body, sum) = found.split_at(expected.len() - 4);
     let written_in = &body[8..24];
     let seed = crc32fast::hash(body);
-    let is_ours = body[..8] == expected[..8] && body[24..] == expected[24..body.len()];
+    let is_ours = body[..8] == expected[..8] && body[VARIABLE..] == expected[VARIABLE..body.len()];
     if !is_ours || sum != seed.to_le_bytes() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     }
     let same_boot = boot.is_some_and(|boot| boot == written_in);
-    records(journal, Writer { seed }, leaf_count(entry.size), same_boot)
+    let is_same_source = entry.modified.is_some()
+        && entry.identity.is_some()
+        && body[24..VARIABLE] == expected[24..VARIABLE];
+    let leaves = records(journal, Writer { seed }, leaf_count(entry.size), same_boot)?;
+    Ok((leaves, is_same_source))
 }
 
 fn records(
@@ -120,6 +127,8 @@ fn header(entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u8> {
     let name = entry.name.as_bytes();
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&boot.unwrap_or_default());
+    bytes.push(u8::from(entry.identity.is_some()));
+    bytes.extend_from_slice(&entry.identity.unwrap_or_default().to_le_bytes());
     bytes.extend_from_slice(&identity(entry));
     bytes.extend_from_slice(&(name.len() as u64).to_le_bytes());
     bytes.extend_from_slice(name);
@@ -138,7 +147,8 @@ fn identity(entry: &Entry) -> [u8; 21] {
     bytes
 }
 
-/// Names the partial file of an entry: equal for equal name, size and modification time, whoever sends it.
+/// Names the partial file of an entry: equal for equal name, size and modification time, whoever
+/// sends it.
 pub(crate) fn partial_id(entry: &Entry) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&identity(entry));
@@ -180,6 +190,7 @@ mod tests {
                 nanos: 6,
             }),
             mode: None,
+            identity: Some(9),
         }
     }
 
@@ -199,7 +210,7 @@ mod tests {
     }
 
     fn indices(bytes: &[u8], entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u64> {
-        let leaves = read(bytes, entry, boot).unwrap();
+        let (leaves, _) = read(bytes, entry, boot).unwrap();
         assert!(leaves.iter().all(|got| *got == leaf(got.index)));
         leaves.iter().map(|leaf| leaf.index).collect()
     }
@@ -253,6 +264,15 @@ mod tests {
         let mut mode = entry();
         mode.mode = Some(0o600);
         assert_eq!(partial_id(&mode), partial_id(&entry()));
+        assert!(read(&journal()[..], &mode, BOOT).unwrap().1);
+        for identity in [None, Some(8)] {
+            let changed = Entry {
+                identity,
+                ..entry()
+            };
+            assert_eq!(indices(&journal(), &changed, BOOT), [1, 2, 3]);
+            assert!(!read(&journal()[..], &changed, BOOT).unwrap().1);
+        }
     }
 
     #[test]

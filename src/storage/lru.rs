@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// At most `capacity` values. Finding the oldest is a walk over all of them, which for the few hundred
-/// handles that a process may have costs less than the system call it stands beside.
+/// At most `capacity` values. Finding the oldest is a walk over all of them, which for the few
+/// hundred handles that a process may have costs less than the system call it stands beside.
 #[derive(Debug)]
 pub(crate) struct Lru<K, V> {
     values: HashMap<K, (u64, V)>,

@@ -17,8 +17,8 @@ use xfer_proto::storage::{Completion, StorageOp};
 
 /// Carries out storage operations of any number of sessions, in order, on the calling thread.
 pub(crate) trait Store: Send {
-    /// Carries out a batch, in order for each file; calls `done` for each operation but `Discard`, as early
-    /// as its result is known. What belongs together in a batch may share its syncs.
+    /// Carries out a batch, in order for each file; calls `done` for each operation but `Discard`,
+    /// as early as its result is known. What belongs together in a batch may share its syncs.
     fn run(
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,

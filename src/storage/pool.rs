@@ -18,7 +18,8 @@ struct Pooled {
 }
 
 impl Pool {
-    /// A buffer to be filled with `len` bytes, of exactly that capacity or none: a read fills what is there.
+    /// A buffer to be filled with `len` bytes, of exactly that capacity or none: a read fills what
+    /// is there.
     pub(crate) fn take(&self, len: usize) -> Vec<u8> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match idle.iter().position(|buffer| buffer.capacity() == len) {

@@ -1,4 +1,5 @@
-//! The sending end: reads blocks of files, and notices when a file is not what was offered any more.
+//! The sending end: reads blocks of files, and notices when a file is not what was offered any
+//! more.
 
 use crate::storage::fault::{internal, is_out_of_handles};
 use crate::storage::lru::Lru;
@@ -70,7 +71,8 @@ impl SourceStore {
             }
         }
         .and_then(|done| {
-            // The first pass ends with `Finish`, which finds every change; what is read again is checked here.
+            // The first pass ends with `Finish`, which finds every change; what is read again is
+            // checked here.
             if digest {
                 return Ok(done);
             }
@@ -159,8 +161,8 @@ impl SourceStore {
         Err(self.changed(file, &change))
     }
 
-    /// The first pass is over: the name must still lead to the same file in the same state. Looking the name
-    /// up shows both; the handle would show only what became of the old file.
+    /// The first pass is over: the name must still lead to the same file in the same state. Looking
+    /// the name up shows both; the handle would show only what became of the old file.
     fn finish(&mut self, file: FileIndex) -> Result<Done, Failure> {
         if !self.seen.contains_key(&file) {
             // An empty file is offered without a read; that it can be read is checked all the same.

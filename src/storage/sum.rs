@@ -1,8 +1,8 @@
 //! BLAKE3 digests of files, in the line format of `b3sum`.
 //!
-//! A line is the digest in hexadecimal, two spaces and the path. Where the path has a backslash or a line
-//! break, the line starts with a backslash and these are written `\\`, `\n` and `\r`. Paths are kept byte
-//! for byte where the system allows it, also where they are not UTF-8.
+//! A line is the digest in hexadecimal, two spaces and the path. Where the path has a backslash or
+//! a line break, the line starts with a backslash and these are written `\\`, `\n` and `\r`. Paths
+//! are kept byte for byte where the system allows it, also where they are not UTF-8.
 
 use crate::storage::sys;
 use std::fs::File;

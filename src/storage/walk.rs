@@ -22,8 +22,8 @@ pub(crate) struct Plan {
     pub(crate) errors: Vec<(PathBuf, io::Error)>,
 }
 
-/// Collects files and directories, these recursively. Symbolic links and special files are left out with a
-/// warning. Reads no file content.
+/// Collects files and directories, these recursively. Symbolic links and special files are left out
+/// with a warning. Reads no file content.
 pub(crate) fn walk(paths: &[PathBuf]) -> Plan {
     let mut walk = Walk::default();
     for path in paths {
@@ -98,6 +98,7 @@ impl Walk {
             size,
             modified: modified(metadata),
             mode: mode(metadata),
+            identity: identity(metadata),
         });
         Ok(())
     }
@@ -178,6 +179,29 @@ fn mode(metadata: &Metadata) -> Option<u32> {
 
 #[cfg(not(unix))]
 fn mode(_: &Metadata) -> Option<u32> {
+    None
+}
+
+/// The change time moves with every change of the content, and no program can set it back.
+#[cfg(unix)]
+fn identity(metadata: &Metadata) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let parts = [
+        metadata.dev(),
+        metadata.ino(),
+        metadata.ctime() as u64,
+        metadata.ctime_nsec() as u64,
+    ];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
+    let hash = blake3::hash(&bytes);
+    hash.as_bytes()
+        .first_chunk()
+        .copied()
+        .map(u64::from_le_bytes)
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Metadata) -> Option<u64> {
     None
 }
 

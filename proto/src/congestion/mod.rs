@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub received: u64,
     /// Packets that had been lost.
     pub lost: u64,
+    /// Bytes that had left the network, with packets that arrived or were lost.
+    pub left_network: u64,
     /// The receiver's clock at its largest packet, in microseconds; 0 before the first report.
     pub largest_at_us: u64,
     /// Bytes in flight, this packet included.
@@ -38,8 +40,8 @@ pub struct RateSample {
     pub arrived: u64,
     /// The longer of the time that sending them took and the time that receiving them took.
     pub interval: Duration,
-    /// Bytes in one packet.
-    pub packet_bytes: u64,
+    /// Bytes of all those packets, lost ones included.
+    pub bytes: u64,
     /// What was known when the newest of them left.
     pub then: Snapshot,
 }

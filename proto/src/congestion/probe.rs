@@ -101,10 +101,8 @@ impl Controller for ProbeController {
         };
         // Packets that were lost beyond the tolerated share did not get through the bottleneck.
         let through = sample.arrived * 1_000 / (1_000 - TOLERATED_LOSS);
-        let rate = rate_of(
-            sample.packets.min(through) * sample.packet_bytes,
-            sample.interval,
-        );
+        let bytes = sample.bytes * through.min(sample.packets) / sample.packets.max(1);
+        let rate = rate_of(bytes, sample.interval);
         if !sample.then.is_app_limited || rate > self.bottleneck() {
             if let Some(newest) = self.rates.first_mut() {
                 *newest = rate.max(*newest);

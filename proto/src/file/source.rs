@@ -68,8 +68,9 @@ impl Blocks {
     /// The block is being read by `op`.
     pub fn on_requested(&mut self, op: OpId, key: BlockKey, len: u64) {
         self.reads.insert(op, key);
-        self.held += len;
-        self.slots.insert(key, (Slot::Pending, len));
+        if self.slots.insert(key, (Slot::Pending, len)).is_none() {
+            self.held += len;
+        }
     }
 
     /// The read `op` has ended; answers which block it was for. The data is kept if it is still wanted.

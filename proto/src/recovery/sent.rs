@@ -41,6 +41,7 @@ pub struct Outcome {
 pub struct SentLog {
     batches: VecDeque<Batch>,
     in_flight: u64,
+    left_network: u64,
     /// Largest number that the receiver has seen, plus one.
     seen_end: u64,
     received: u64,
@@ -74,6 +75,7 @@ impl SentLog {
             seen_end: self.seen_end,
             received: self.received,
             lost: self.lost,
+            left_network: self.left_network,
             largest_at_us: self.largest_at_us,
             in_flight: self.in_flight,
             is_app_limited,
@@ -189,6 +191,7 @@ impl SentLog {
             left += until(seen_end) - until(self.seen_end);
         }
         self.in_flight = self.in_flight.saturating_sub(left);
+        self.left_network += left;
         left
     }
 
@@ -209,7 +212,7 @@ impl SentLog {
             packets,
             arrived,
             interval,
-            packet_bytes: batch.bytes / batch.packets.max(1),
+            bytes: self.left_network.saturating_sub(then.left_network),
             then,
         })
     }
@@ -281,10 +284,7 @@ mod tests {
             .on_report(ms(52), &report(19, 20, 1_031), RTT, 0)
             .rate
             .unwrap();
-        assert_eq!(
-            (rate.packets, rate.arrived, rate.packet_bytes),
-            (10, 10, 1_000)
-        );
+        assert_eq!((rate.packets, rate.arrived, rate.bytes), (10, 10, 10_000));
         assert_eq!(rate.interval, Duration::from_millis(31));
     }
 

@@ -27,6 +27,8 @@ pub struct WireEntry {
     pub modified: Option<Timestamp>,
     /// Unix permission bits.
     pub mode: Option<u32>,
+    /// Fingerprint of the source's identity.
+    pub identity: Option<u64>,
 }
 
 impl From<&Entry> for WireEntry {
@@ -37,6 +39,7 @@ impl From<&Entry> for WireEntry {
             size: entry.size,
             modified: entry.modified,
             mode: entry.mode,
+            identity: entry.identity,
         }
     }
 }
@@ -50,6 +53,7 @@ impl WireEntry {
             size: self.size,
             modified: self.modified,
             mode: self.mode.map(|mode| mode & MODE_MASK),
+            identity: self.identity,
         })
     }
 }
@@ -95,11 +99,14 @@ pub enum Message {
         /// Which file.
         file: FileIndex,
     },
-    /// Receiver: these leaves of the file are there, verified. May come in several parts, before the
-    /// `Answer` or the `Want` of the file.
+    /// Receiver: these leaves of the file are there, verified against what was offered then. May come in
+    /// several parts, before the `Answer` or the `Want` of the file.
     Resume {
         /// Which file.
         file: FileIndex,
+        /// The source had the same identity then. Otherwise the sender compares the values with its own
+        /// before it relies on them.
+        is_same_source: bool,
         /// At most [`MAX_LEAVES`].
         leaves: Vec<(u64, Digest)>,
     },
@@ -164,7 +171,13 @@ impl Message {
             Self::Answer { through } => tlv::encode(out, Self::ANSWER, through),
             Self::Hold { file } => tlv::encode(out, Self::HOLD, file),
             Self::Want { file } => tlv::encode(out, Self::WANT, file),
-            Self::Resume { file, leaves } => tlv::encode(out, Self::RESUME, &(file, leaves)),
+            Self::Resume {
+                file,
+                is_same_source,
+                leaves,
+            } => {
+                tlv::encode(out, Self::RESUME, &(file, is_same_source, leaves));
+            }
             Self::Leaves {
                 file,
                 first,
@@ -213,8 +226,12 @@ impl Message {
                 file: tlv::decode(kind, body)?,
             },
             Self::RESUME => {
-                let (file, leaves) = tlv::decode(kind, body)?;
-                Self::Resume { file, leaves }
+                let (file, is_same_source, leaves) = tlv::decode(kind, body)?;
+                Self::Resume {
+                    file,
+                    is_same_source,
+                    leaves,
+                }
             }
             Self::LEAVES => {
                 let (file, first, values) = tlv::decode(kind, body)?;

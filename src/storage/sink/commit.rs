@@ -1,8 +1,10 @@
-//! The end of a file: durable content, then its name, then a durable name, and only then `Committed`.
+//! The end of a file: durable content, then its name, then a durable name, and only then
+//! `Committed`.
 //!
-//! Commits of one batch go through these steps together. Up to [`SYNC_EACH`] files are synced one by one;
-//! more share one sync of the whole file system, which also reports every write that failed. What a sync
-//! says is final: after an error the kernel may have dropped the data and call the next sync a success.
+//! Commits of one batch go through these steps together. Up to [`SYNC_EACH`] files are synced one
+//! by one; more share one sync of the whole file system, which also reports every write that
+//! failed. What a sync says is final: after an error the kernel may have dropped the data and call
+//! the next sync a success.
 
 use super::partials::Part;
 use super::prepare::may_conflict;
@@ -18,8 +20,8 @@ use xfer_proto::id::SessionId;
 use xfer_proto::manifest::{Entry, MODE_MASK, Name};
 use xfer_proto::storage::{Completion, Done, OpId};
 
-/// So many files are synced one by one; above, one sync of the file system is cheaper. It also waits for
-/// what other programs have written, so it is not worth it for a few.
+/// So many files are synced one by one; above, one sync of the file system is cheaper. It also
+/// waits for what other programs have written, so it is not worth it for a few.
 const SYNC_EACH: usize = 8;
 /// Numbers tried for a name that is taken.
 const MAX_NUMBER: u32 = 10_000;
@@ -97,8 +99,8 @@ impl SinkStore {
     }
 
     fn set_attributes(&mut self, key: Key, entry: &Entry, part: &Part) -> io::Result<()> {
-        // Files that may be resumed were made with every bit that the umask allows; the others with those of
-        // the entry, and what we need to open them again.
+        // Files that may be resumed were made with every bit that the umask allows; the others with
+        // those of the entry, and what we need to open them again.
         let wanted = entry.mode.unwrap_or(0o666) & MODE_MASK;
         if part.journal.is_some() || wanted & 0o600 != 0o600 {
             let allowed = self.partials.dir()?.stat(&part.data)?.mode;
@@ -285,7 +287,8 @@ impl Placing {
     }
 }
 
-/// `name (1).ext` for `name.ext`. The name is cut where it would become too long for the file system.
+/// `name (1).ext` for `name.ext`. The name is cut where it would become too long for the file
+/// system.
 fn numbered(name: &[u8], number: u32) -> Vec<u8> {
     use xfer_proto::manifest::MAX_COMPONENT;
     // A leading dot hides a file and starts no extension.

@@ -1,5 +1,5 @@
-//! The receiving end: files are written beside their place, verified, made durable and only then moved to
-//! their names.
+//! The receiving end: files are written beside their place, verified, made durable and only then
+//! moved to their names.
 
 mod commit;
 mod hashing;
@@ -170,7 +170,8 @@ impl SinkStore {
         Some(part)
     }
 
-    /// Repeats an action once where it failed for want of handles, after closing those that can be reopened.
+    /// Repeats an action once where it failed for want of handles, after closing those that can be
+    /// reopened.
     fn with_handles<T>(
         &mut self,
         mut action: impl FnMut(&mut Self) -> io::Result<T>,

@@ -1,8 +1,9 @@
 //! The hidden directory of files that are not complete.
 //!
-//! Its lock belongs to one receiver at a time. That one resumes, cleans up and writes journals; a second
-//! receiver on the same directory only makes private files of its own. One lock for the directory and not
-//! one for each file: a lock lives in an open handle, and handles are closed when there are too many.
+//! Its lock belongs to one receiver at a time. That one resumes, cleans up and writes journals; a
+//! second receiver on the same directory only makes private files of its own. One lock for the
+//! directory and not one for each file: a lock lives in an open handle, and handles are closed when
+//! there are too many.
 
 use crate::storage::journal::{self, partial_id};
 use crate::storage::sys::{self, Dir, Kind};
@@ -11,8 +12,8 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xfer_proto::digest::{LEAF_SIZE, leaf_range};
-use xfer_proto::manifest::{Entry, PARTIAL_DIR};
-use xfer_proto::storage::Leaf;
+use xfer_proto::manifest::{Entry, MODE_MASK, PARTIAL_DIR};
+use xfer_proto::storage::{Leaf, Prepared};
 
 /// A partial file that nobody went on with for so long is removed.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -55,7 +56,8 @@ impl Partials {
             boot: sys::boot_id(),
         };
         match root.make_dir(PARTIAL_DIR.as_bytes(), 0o700) {
-            // Making it has shown that the directory can be written; it comes back with the first file.
+            // Making it has shown that the directory can be written; it comes back with the first
+            // file.
             Ok(()) => root.remove_dir(PARTIAL_DIR.as_bytes())?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 partials.attach(root)?;
@@ -99,14 +101,15 @@ impl Partials {
         if dir.stat_self()?.mode & 0o077 != 0 {
             dir.set_own_mode(0o700)?;
         }
-        // A file system without locks makes everyone a guest: no resume, but nothing is mixed up either.
+        // A file system without locks makes everyone a guest: no resume, but nothing is mixed up
+        // either.
         self.is_owner = dir.try_lock().unwrap_or(false);
         self.dir = Some(dir);
         Ok(())
     }
 
-    /// Makes the partial file of `entry`. Its permissions are those of the entry as far as the umask lets
-    /// them through, and such that we can open it again.
+    /// Makes the partial file of `entry`. Its permissions are those of the entry as far as the
+    /// umask lets them through, and such that we can open it again.
     pub(super) fn create(&mut self, root: &Dir, entry: &Entry) -> io::Result<(Part, File)> {
         if self.dir.is_none() {
             self.attach(root)?;
@@ -137,7 +140,7 @@ impl Partials {
         }
         let prefix = if self.is_owner { OWNER } else { GUEST };
         let data = format!("{prefix}{:016x}-{}", self.run, self.next).into_bytes();
-        let file = dir.create(&data, entry.mode.unwrap_or(0o666) | 0o600)?;
+        let file = dir.create(&data, entry.mode.unwrap_or(0o666) & MODE_MASK | 0o600)?;
         self.next += 1;
         Ok((
             Part {
@@ -148,27 +151,37 @@ impl Partials {
         ))
     }
 
-    /// The partial file that an earlier session left of exactly this entry, and what is proven of it. Its
-    /// data is on stable storage when this returns.
-    pub(super) fn find(&mut self, entry: &Entry) -> Option<(Part, File, Vec<Leaf>)> {
+    /// The partial file that an earlier session left of exactly this entry, and what is proven of
+    /// it. Its data is on stable storage when this returns.
+    pub(super) fn find(&mut self, entry: &mut Entry) -> Option<(Part, File, Prepared)> {
         let part = part(&partial_id(entry));
         let dir = self.dir.as_ref().filter(|_| self.is_owner)?;
         if entry.size <= LEAF_SIZE || self.in_use.contains(&part.data) {
             return None;
         }
         let old = dir.open_read(part.journal.as_ref()?).ok()?;
-        let mut leaves = journal::read(BufReader::new(old), entry, self.boot).ok()?;
+        let (mut leaves, is_same_source) =
+            journal::read(BufReader::new(old), entry, self.boot).ok()?;
         let file = dir.open_rw(&part.data).ok()?;
         let found = sys::identity(&file).ok()?;
         leaves.retain(|leaf| leaf_range(entry.size, leaf.index).1 <= found.size);
         if leaves.is_empty() || found.kind != Kind::File || found.size > entry.size {
             return None;
         }
-        // Leaves of this boot may not be on stable storage yet. Where that fails they are worth nothing.
+        // Leaves of this boot may not be on stable storage yet. Where that fails they are worth
+        // nothing.
         file.sync_data().ok()?;
+        if !is_same_source {
+            // What is written on is of two sources, so no later session may take it for one of them.
+            entry.identity = None;
+        }
         self.restart_journal(entry, &part, &leaves).ok()?;
         self.in_use.insert(part.data.clone());
-        Some((part, file, leaves))
+        let prepared = Prepared::Partial {
+            leaves,
+            is_same_source,
+        };
+        Some((part, file, prepared))
     }
 
     /// Replaces the journal by one of this boot with just these leaves, in one step.
@@ -209,7 +222,8 @@ impl Partials {
     pub(super) fn remove(&mut self, part: &Part) {
         self.release(part);
         if let Some(dir) = &self.dir {
-            // Data first: a journal alone proves nothing. What cannot be removed is cleaned up by age.
+            // Data first: a journal alone proves nothing. What cannot be removed is cleaned up by
+            // age.
             let _ = dir.remove_file(&part.data);
             if let Some(journal) = &part.journal {
                 let _ = dir.remove_file(journal);
@@ -228,7 +242,8 @@ impl Partials {
             let Ok(text) = str::from_utf8(name) else {
                 continue;
             };
-            // The time of the last change and not of modification: the latter is set to the source's.
+            // The time of the last change and not of modification: the latter is set to the
+            // source's.
             let is_old = || {
                 dir.stat(name).is_ok_and(|found| {
                     let changed = u64::try_from(found.changed.seconds).unwrap_or(0);
@@ -255,6 +270,12 @@ impl Partials {
         }
         self.resumable = resumable;
         Ok(())
+    }
+
+    /// Gives the lock up and touches nothing more, as a crash does.
+    #[cfg(test)]
+    pub(super) fn abandon(&mut self) {
+        self.dir = None;
     }
 
     /// Removes the directory where nothing is in it.

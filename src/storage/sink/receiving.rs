@@ -7,15 +7,14 @@ use crate::storage::journal::Writer;
 use crate::storage::sys;
 use std::io;
 use std::time::{Duration, Instant};
-use xfer_proto::digest::{LEAF_SIZE, leaf_range};
+use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::Entry;
 use xfer_proto::storage::Leaf;
 
-/// Verified leaves are synced once there are so many, or once the oldest has waited for so long. A sync
-/// holds every session up, and only a power cut makes it worth something.
-const SYNC_LEAVES: u64 = (64 << 20) / LEAF_SIZE;
+/// Verified leaves are synced when the last sync is so long ago. A sync holds every session up, and
+/// only a power cut makes it worth something: a killed process loses nothing of what is journaled.
 const SYNC_AGE: Duration = Duration::from_secs(2);
 /// Bytes read back at a time for hashing.
 const READ_BACK: u64 = 256 << 10;
@@ -146,7 +145,7 @@ impl SinkStore {
             bytes.extend_from_slice(&journal.writer.leaf(leaf));
         }
         journal.unsynced_leaves += leaves.len() as u64;
-        let is_due = journal.unsynced_leaves >= SYNC_LEAVES || journal.synced.elapsed() >= SYNC_AGE;
+        let is_due = journal.synced.elapsed() >= SYNC_AGE;
         // A journal that cannot be written costs a later session time, and this one nothing.
         let _ = self.append(&name, &bytes, is_new, false);
         if is_due {
@@ -193,7 +192,8 @@ impl SinkStore {
         file.write_all(bytes)?;
         if sync {
             file.sync_data()?;
-            // The names of the partial file and its journal have to be there after a power cut, too.
+            // The names of the partial file and its journal have to be there after a power cut,
+            // too.
             dir.sync()?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! The directories beneath the receiver's directory: opened part by part, no link followed, a few kept open.
+//! The directories beneath the receiver's directory: opened part by part, no link followed, a few
+//! kept open.
 
 use crate::storage::fault::sink_failure;
 use crate::storage::lru::Lru;
@@ -11,7 +12,8 @@ use xfer_proto::manifest::Name;
 /// From so many directories on, one sync of the file system is cheaper than one of each.
 const SYNC_ALL_ABOVE: usize = 8;
 
-/// The receiver's directory. Paths in it are those of names: parts joined by `/`, empty for the root.
+/// The receiver's directory. Paths in it are those of names: parts joined by `/`, empty for the
+/// root.
 pub(super) struct Tree {
     root: Dir,
     device: u64,

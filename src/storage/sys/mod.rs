@@ -1,7 +1,8 @@
-//! What the file system is asked, in the few words that storage needs; one file for each kind of system.
+//! What the file system is asked, in the few words that storage needs; one file for each kind of
+//! system.
 //!
-//! Nothing here takes a path of more than one part beneath a [`Dir`], and nothing follows a symbolic link
-//! there: that is what keeps every received name inside the receiver's directory.
+//! Nothing here takes a path of more than one part beneath a [`Dir`], and nothing follows a
+//! symbolic link there: that is what keeps every received name inside the receiver's directory.
 
 mod unix;
 

@@ -134,8 +134,8 @@ impl Dir {
         Ok(fs::fsync(&self.0)?)
     }
 
-    /// Makes everything on this directory's file system durable, and reports every write that failed since
-    /// the handle was opened. `None` where the system has no call that does both.
+    /// Makes everything on this directory's file system durable, and reports every write that
+    /// failed since the handle was opened. `None` where the system has no call that does both.
     pub(crate) fn sync_filesystem(&self) -> Option<io::Result<()>> {
         sync_filesystem(&self.0)
     }
@@ -193,7 +193,8 @@ pub(crate) fn identity_of(path: &Path) -> io::Result<Identity> {
     Ok(from_stat(&fs::lstat(path)?))
 }
 
-/// Reads `len` bytes from `offset` into `buffer`, replacing its content; fewer only at the end of the file.
+/// Reads `len` bytes from `offset` into `buffer`, replacing its content; fewer only at the end of
+/// the file.
 ///
 /// The buffer's capacity should be none or `len`: a read takes all the room there is.
 pub(crate) fn read_exact_at(
@@ -241,8 +242,8 @@ pub(crate) fn open_file_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// Names this boot of the machine, where the system tells: what was written since is in the page cache
-/// however the process ended.
+/// Names this boot of the machine, where the system tells: what was written since is in the page
+/// cache however the process ended.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();

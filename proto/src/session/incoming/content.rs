@@ -186,8 +186,12 @@ impl IncomingSession {
             let chunks = self.files.layout.chunks(file);
             self.received.remove(chunks);
         }
-        if let Prepared::Partial(leaves) = prepared {
-            self.resume(now, file, leaves);
+        if let Prepared::Partial {
+            leaves,
+            is_same_source,
+        } = prepared
+        {
+            self.resume(now, file, leaves, is_same_source);
         }
         if was_held {
             self.control.push(&Message::Want { file });
@@ -228,7 +232,7 @@ impl IncomingSession {
     }
 
     /// Goes on from leaves that an earlier session received and verified.
-    fn resume(&mut self, now: Instant, file: FileIndex, leaves: Vec<Leaf>) {
+    fn resume(&mut self, now: Instant, file: FileIndex, leaves: Vec<Leaf>, is_same_source: bool) {
         let mut taken: Vec<(u64, Digest)> = Vec::new();
         for Leaf { index, value } in leaves {
             let bytes = self.files.layout.leaf(file, index);
@@ -241,6 +245,7 @@ impl IncomingSession {
             }
             state.missing = 0;
             state.value = Some(value);
+            state.is_resumed = true;
             let chunks = self.files.layout.chunks_within(file, bytes);
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {
@@ -252,6 +257,7 @@ impl IncomingSession {
         for part in taken.chunks(MAX_LEAVES) {
             self.control.push(&Message::Resume {
                 file,
+                is_same_source,
                 leaves: part.to_vec(),
             });
         }
@@ -293,15 +299,22 @@ impl IncomingSession {
 
     /// What came is not what was sent: the leaf is asked for again, a few times.
     fn on_corrupt(&mut self, now: Instant, file: FileIndex, leaf: u64) {
+        let leaves = self.files.leaves(file);
+        let is_resumed = leaves
+            .get(leaf as usize)
+            .is_some_and(|state| state.is_resumed);
         let Some(state) = self.files.get_mut(file) else {
             return;
         };
-        state.retries += 1;
+        state.retries += u8::from(!is_resumed);
         if state.retries > MAX_INTEGRITY_RETRIES {
             let failure = Failure::from(ErrorCode::INTEGRITY);
             return self.finish(now, file, Err((failure, false)));
         }
-        let chunks = self.files.reset_leaf(file, leaf);
+        let received = &self.received;
+        let chunks = self
+            .files
+            .reset_leaf(file, leaf, |chunk| received.contains(chunk));
         self.received.remove(chunks);
         self.reporting.ask();
     }

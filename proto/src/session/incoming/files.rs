@@ -39,6 +39,8 @@ pub(super) struct LeafState {
     pub value: Option<Digest>,
     /// The value that the sender announced.
     pub expected: Option<Digest>,
+    /// It was kept from an earlier session: that it differs is nobody's fault.
+    pub is_resumed: bool,
 }
 
 /// One file.
@@ -149,6 +151,7 @@ impl Files {
                         is_hashing: false,
                         value: None,
                         expected: None,
+                        is_resumed: false,
                     }
                 })
                 .collect();
@@ -175,14 +178,20 @@ impl Files {
         complete
     }
 
-    /// A leaf must come again. Answers the chunks to ask for; what they have of leaves beside it that are
-    /// not complete is taken back too.
-    pub fn reset_leaf(&mut self, file: FileIndex, index: u64) -> Range<u64> {
+    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold of
+    /// leaves beside it that are not complete is taken back too.
+    pub fn reset_leaf(
+        &mut self,
+        file: FileIndex,
+        index: u64,
+        has: impl Fn(u64) -> bool,
+    ) -> Range<u64> {
         let leaf = self.layout.leaf(file, index);
         let chunks = self.layout.chunks_touching(file, leaf.clone());
         if let Some(state) = self.leaves(file).get_mut(index as usize) {
             state.missing = (leaf.end - leaf.start) as u32;
             state.is_hashing = false;
+            state.is_resumed = false;
             let had_value = state.value.take().is_some();
             if let (true, Some(file)) = (had_value, self.get_mut(file)) {
                 file.open_leaves += 1;
@@ -193,7 +202,7 @@ impl Files {
             .into_iter()
             .take(if chunks.end - chunks.start > 1 { 2 } else { 1 })
         {
-            let Some(place) = self.layout.place(chunk) else {
+            let Some(place) = self.layout.place(chunk).filter(|_| has(chunk)) else {
                 continue;
             };
             let bytes = place.offset..place.offset + place.len as u64;
@@ -236,7 +245,7 @@ mod tests {
         let half = LEAF_SIZE.div_ceil(1_000) + 200;
         assert_eq!(feed(&mut files, 0..half), [0]);
         // The chunk over the border to leaf 1 comes again with leaf 0, which leaf 1 had in part.
-        let again = files.reset_leaf(file, 0);
+        let again = files.reset_leaf(file, 0, |_| true);
         assert_eq!(again, 0..LEAF_SIZE.div_ceil(1_000));
         assert_eq!(feed(&mut files, again), [0]);
         assert_eq!(feed(&mut files, half..all.end), [1, 2]);

@@ -235,9 +235,13 @@ impl OutgoingSession {
             Message::Want { file } if file.0 < self.files.offered => {
                 self.files.on_want(file);
             }
-            Message::Resume { file, leaves } if file.0 < self.files.offered => {
+            Message::Resume {
+                file,
+                is_same_source,
+                leaves,
+            } if file.0 < self.files.offered => {
                 for (leaf, value) in leaves {
-                    let progress = self.files.on_resume(file, leaf, value);
+                    let progress = self.files.on_resume(file, leaf, value, is_same_source);
                     self.on_progress(progress);
                 }
             }

@@ -44,6 +44,8 @@ pub(super) struct OutFile {
     is_finish_asked: bool,
     /// Chunks that the receiver has from an earlier session.
     have: RangeSet,
+    /// Leaves that it may have: to be compared with ours.
+    claimed: BTreeMap<u64, Digest>,
 }
 
 /// What a completed read or finish means for the control stream.
@@ -254,10 +256,13 @@ impl Files {
 
     /// The value of a leaf is known, from a read or from the receiver's journal.
     pub fn on_leaf(&mut self, file: FileIndex, leaf: u64, value: Digest) -> Vec<Progress> {
-        let size = self.layout.size(file);
-        let Some(state) = self.get_mut(file) else {
+        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
             return Vec::new();
         };
+        if state.phase == Phase::Final {
+            return Vec::new();
+        }
         state.allocate_leaves(size);
         let Some(slot) = state.leaves.get_mut(leaf as usize) else {
             return Vec::new();
@@ -266,6 +271,9 @@ impl Files {
             state.known_leaves += 1;
         }
         *slot = Some(value);
+        if state.claimed.remove(&leaf) == Some(value) {
+            state.have.insert(self.layout.chunks_within(file, bytes));
+        }
         let mut progress = Vec::new();
         if leaf_count(size) > 1 {
             let first = state.announced;
@@ -367,24 +375,40 @@ impl Files {
         Some((cut(first, place.offset, border)?, cut(last, border, end)?))
     }
 
-    /// The receiver has these leaves from an earlier session.
-    pub fn on_resume(&mut self, file: FileIndex, leaf: u64, value: Digest) -> Vec<Progress> {
-        let bytes = self.layout.leaf(file, leaf);
-        if bytes.is_empty() {
+    /// The receiver has this leaf from an earlier session, of the source as it is or (not `is_same_source`)
+    /// of one that looked like it: then our own value decides once it is known.
+    pub fn on_resume(
+        &mut self,
+        file: FileIndex,
+        leaf: u64,
+        value: Digest,
+        is_same_source: bool,
+    ) -> Vec<Progress> {
+        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
+        let is_asked = (file.0, leaf) < self.scan;
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return Vec::new();
+        };
+        if bytes.is_empty() || state.phase == Phase::Final {
             return Vec::new();
         }
-        let known = self
-            .get(file)
-            .and_then(|state| state.leaves.get(leaf as usize).copied());
-        if known.flatten().is_some_and(|known| known != value) {
-            // It has something else than we read: nothing to go on from.
-            return Vec::new();
+        state.allocate_leaves(size);
+        match state.leaves.get(leaf as usize).copied().flatten() {
+            Some(known) => {
+                if known == value {
+                    state.have.insert(self.layout.chunks_within(file, bytes));
+                }
+                Vec::new()
+            }
+            None if is_same_source && !is_asked => {
+                state.have.insert(self.layout.chunks_within(file, bytes));
+                self.on_leaf(file, leaf, value)
+            }
+            None => {
+                state.claimed.insert(leaf, value);
+                Vec::new()
+            }
         }
-        let chunks = self.layout.chunks_within(file, bytes);
-        if let Some(state) = self.get_mut(file) {
-            state.have.insert(chunks);
-        }
-        self.on_leaf(file, leaf, value)
     }
 
     /// The receiver has a file of this name: data waits until it is wanted.
@@ -427,6 +451,7 @@ impl Files {
         state.phase = Phase::Final;
         state.leaves = Vec::new();
         state.have = RangeSet::new();
+        state.claimed = BTreeMap::new();
         self.open -= 1;
         self.blocks.forget(file);
         self.late.remove(chunks);
@@ -447,6 +472,7 @@ impl OutFile {
             announced: 0,
             is_finish_asked: false,
             have: RangeSet::new(),
+            claimed: BTreeMap::new(),
         }
     }
 

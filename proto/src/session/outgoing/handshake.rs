@@ -113,7 +113,11 @@ impl OutgoingSession {
         }
         let size = self.opening.probes.pop()?;
         // Without a token no session counts the packet, and so neither do we.
-        let number = if self.opening.is_sending() { self.take_number() } else { PacketNumber(0) };
+        let number = if self.opening.is_sending() {
+            self.take_number()
+        } else {
+            PacketNumber(0)
+        };
         let mut packet = FrameWriter::new(Kind::Hello, self.id, number, self.tag, size);
         let datagram_size = self.opening.datagram_size as u16;
         let interval_us = self.report_interval_us();

@@ -186,7 +186,7 @@ impl OutgoingSession {
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::Ect0);
         let bytes = transmit.len as u64;
-        self.sent.on_sent(now, number.0, 1, bytes, false);
+        self.sent.on_sent(now, number.0, 1, bytes, true);
         self.pacer.on_sent(now, bytes, self.rate());
         self.arm_probe(now);
         Some(transmit)
