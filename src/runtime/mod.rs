@@ -1,9 +1,9 @@
 //! Where sessions live and what drives them.
 //!
-//! A mode is a placement and a readiness. The placements are in `place`; the readiness is one of two
-//! loops, [`blocking`] and [`async_loop`], which do the same steps of the same [`driver`]. A job
-//! ([`job`]) is the unit of work of a sender; a receiver ([`receiver`]) runs one blocking loop for each of
-//! its addresses.
+//! A mode is a placement and a readiness. The placements are in `place`; the readiness is one of
+//! two loops, [`blocking`] and [`async_loop`], which do the same steps of the same [`driver`]. A
+//! job ([`job`]) is the unit of work of a sender; a receiver ([`receiver`]) runs one blocking loop
+//! for each of its addresses.
 
 mod async_loop;
 mod blocking;

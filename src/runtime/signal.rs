@@ -4,9 +4,9 @@ use super::stop::Stop;
 use std::io;
 
 impl Stop {
-    /// A handle that SIGINT, SIGTERM and SIGHUP ask to stop. A second signal ends the process at once
-    /// with status 128 + its number. For programs; a library that is embedded elsewhere takes
-    /// [`Stop::new`] instead.
+    /// A handle that SIGINT, SIGTERM and SIGHUP ask to stop. A second signal ends the process at
+    /// once with status 128 + its number. For programs; a library that is embedded elsewhere
+    /// takes [`Stop::new`] instead.
     ///
     /// # Errors
     ///
@@ -18,8 +18,8 @@ impl Stop {
         Ok(stop)
     }
 
-    /// The same for a worker process: it never ends at once. The death of a parent with several threads
-    /// comes as several signals, and the parent has a say in how long a worker takes.
+    /// The same for a worker process: it never ends at once. The death of a parent with several
+    /// threads comes as several signals, and the parent has a say in how long a worker takes.
     pub(crate) fn on_signals_of_worker() -> io::Result<Self> {
         let stop = Self::new();
         imp::listen(stop.clone())?;

@@ -1,4 +1,5 @@
-//! How the blocking loop sleeps: until its socket is ready, another thread wakes it, or a time has come.
+//! How the blocking loop sleeps: until its socket is ready, another thread wakes it, or a time has
+//! come.
 
 use super::stop::Wake;
 use std::io;

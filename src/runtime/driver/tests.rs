@@ -40,8 +40,9 @@ impl Store for Willing {
     fn forget(&mut self, _session: SessionId) {}
 }
 
-/// Plays ping-pong: a storage operation before each datagram, its number as the datagram. Repeats after
-/// 50 ms. The opener is done when the last number came back, the other one when it sent the last.
+/// Plays ping-pong: a storage operation before each datagram, its number as the datagram. Repeats
+/// after 50 ms. The opener is done when the last number came back, the other one when it sent the
+/// last.
 struct Player {
     peer: SocketAddr,
     is_opener: bool,
