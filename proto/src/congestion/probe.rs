@@ -103,10 +103,10 @@ impl Controller for ProbeController {
         let through = sample.arrived * 1_000 / (1_000 - TOLERATED_LOSS);
         let bytes = sample.bytes * through.min(sample.packets) / sample.packets.max(1);
         let rate = rate_of(bytes, sample.interval);
-        if !sample.then.is_app_limited || rate > self.bottleneck() {
-            if let Some(newest) = self.rates.first_mut() {
-                *newest = rate.max(*newest);
-            }
+        if (!sample.then.is_app_limited || rate > self.bottleneck())
+            && let Some(newest) = self.rates.first_mut()
+        {
+            *newest = rate.max(*newest);
         }
     }
 

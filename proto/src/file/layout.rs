@@ -47,11 +47,6 @@ impl Layout {
         Some(())
     }
 
-    /// How many files there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
-    }
-
     /// One past the last chunk number.
     pub fn end(&self) -> u64 {
         self.end

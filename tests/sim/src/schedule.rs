@@ -382,7 +382,11 @@ impl Draw {
     /// One file of a few leaves instead of what there was.
     fn large_file(&mut self, plan: &mut Plan) {
         let spec = &mut plan.scenario.senders[0];
-        let size = LEAF_SIZE + self.below(3 * LEAF_SIZE);
+        let size = LEAF_SIZE + self.below(7 * LEAF_SIZE);
+        if self.one_in(2) {
+            // The least that is allowed: most of the file does not fit.
+            spec.config.read_buffer = 3 * LEAF_SIZE as usize;
+        }
         let content = Content::new(self.0.next_u64(), size, false);
         spec.files = Rc::new(vec![content]);
         spec.manifest.truncate(1);

@@ -12,7 +12,7 @@ use xfer_proto::config::SenderConfig;
 use xfer_proto::manifest::{Entry, EntryKind, Name};
 
 /// Size of a file that no run reaches the end of.
-const ENDLESS: u64 = 1 << 42;
+const ENDLESS: u64 = 1 << 36;
 
 /// One cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

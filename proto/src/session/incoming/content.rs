@@ -219,10 +219,10 @@ impl IncomingSession {
             leaf.expected = expected;
         }
         for op in dropped {
-            if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op {
-                if let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op) {
-                    self.assembly.on_written(buffer);
-                }
+            if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op
+                && let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op)
+            {
+                self.assembly.on_written(buffer);
             }
         }
         self.control.push(&Message::Hold { file });

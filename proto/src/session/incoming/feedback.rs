@@ -144,12 +144,12 @@ impl IncomingSession {
         }
         // A report with many holes may leave no room: then the block has a packet of its own, next.
         let room = packet.room().saturating_sub(32);
-        if let Some((sequence, bytes)) = self.control.next(room) {
-            if packet.push(&Frame::Block(Block { sequence, bytes })) {
-                self.control.on_sent(sequence, number);
-                self.sent_at.push_back((number, now));
-                self.timers.set(Timer::Probe, now + self.rtt.pto());
-            }
+        if let Some((sequence, bytes)) = self.control.next(room)
+            && packet.push(&Frame::Block(Block { sequence, bytes }))
+        {
+            self.control.on_sent(sequence, number);
+            self.sent_at.push_back((number, now));
+            self.timers.set(Timer::Probe, now + self.rtt.pto());
         }
         if packet.is_empty() {
             return false;
@@ -293,7 +293,7 @@ mod tests {
         let (mut start, mut found) = (0, 0);
         while start < 15_000 {
             let (missing, end) = page(set.gaps(start..15_000), start, 15_000);
-            found += ranges(&missing, start, end).unwrap().iter().count();
+            found += ranges(&missing, start, end).unwrap().len();
             start = end;
         }
         assert_eq!(found, 5_000);

@@ -238,7 +238,8 @@ impl IncomingSession {
         {
             self.sent_at.pop_front();
         }
-        if let Some((_, at)) = self.sent_at.pop_front_if(|sent| sent.0 == ack.largest) {
+        if let Some(&(_, at)) = self.sent_at.front().filter(|sent| sent.0 == ack.largest) {
+            self.sent_at.pop_front();
             let delay = Duration::from_micros(u64::from(ack.delay_us));
             self.rtt.on_sample(now, now.since(at).saturating_sub(delay));
         }

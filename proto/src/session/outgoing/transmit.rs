@@ -178,10 +178,10 @@ impl OutgoingSession {
             self.probe.is_due = false;
         }
         let room = packet.room().saturating_sub(32);
-        if let Some((sequence, bytes)) = self.control.next(room) {
-            if packet.push(&Frame::Block(Block { sequence, bytes })) {
-                self.control.on_sent(sequence, number.0);
-            }
+        if let Some((sequence, bytes)) = self.control.next(room)
+            && packet.push(&Frame::Block(Block { sequence, bytes }))
+        {
+            self.control.on_sent(sequence, number.0);
         }
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::Ect0);
@@ -320,10 +320,10 @@ impl OutgoingSession {
             .sent
             .oldest_in_flight()
             .map_or(Duration::ZERO, |at| now.since(at));
-        if waited > (self.rtt.smoothed() * 4).max(MAX_PROBE) {
-            if let Some(congestion) = &mut self.congestion {
-                congestion.on_silence(now);
-            }
+        if waited > (self.rtt.smoothed() * 4).max(MAX_PROBE)
+            && let Some(congestion) = &mut self.congestion
+        {
+            congestion.on_silence(now);
         }
     }
 
