@@ -1,5 +1,6 @@
 //! The words of the library's face: what a caller asks for and what it is told.
 
+use crate::Stop;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -51,6 +52,8 @@ pub struct SendOptions {
     pub rate: Option<u64>,
     /// A peer silent for so long is given up.
     pub timeout: Duration,
+    /// Ends the call early.
+    pub stop: Stop,
 }
 
 /// A warning or a line of news while a transfer runs, in the order of things happening.
@@ -156,6 +159,8 @@ pub struct RecvOptions {
     pub max_size: Option<u64>,
     /// Most bytes to accept in one session.
     pub max_total: Option<u64>,
+    /// Ends the call.
+    pub stop: Stop,
 }
 
 /// News of a receiver.
@@ -210,7 +215,7 @@ pub enum Error {
     /// A worker that could not be started or that died.
     #[error("{0}")]
     Worker(String),
-    /// A person or the system asked to stop; the number of the signal.
+    /// A person or the system asked to stop; the number of the signal, 0 for [`Stop::stop`].
     #[error("interrupted")]
     Interrupted(i32),
 }

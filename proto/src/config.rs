@@ -16,10 +16,9 @@ pub const MAX_FILES: u32 = 1 << 20;
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// Most holes in the received chunks before the receiver takes nothing beyond them.
 pub const MAX_RANGES: usize = 16_384;
-/// Most chunks between the first missing one and the newest that was sent.
-pub const MAX_WINDOW: u64 = 1 << 18;
-/// Bytes in one read of the sender beyond the first pass, and in one full write of the receiver.
-pub const IO_BLOCK: usize = 256 << 10;
+/// Bytes in one full write of the receiver, aligned to as much: the size from which the page cache is fast.
+/// The sender reads whole leaves.
+pub const WRITE_BLOCK: usize = 64 << 10;
 /// How often a leaf or a file with a wrong digest is asked for again before the file fails.
 pub const MAX_INTEGRITY_RETRIES: u8 = 3;
 /// A token is good for so long after it was made.
@@ -41,7 +40,7 @@ pub struct SenderConfig {
     pub idle_timeout: Duration,
     /// Upper bound of the sending rate, in bytes a second of UDP payload. Default none.
     pub max_rate: Option<u64>,
-    /// Bytes of source blocks held at once: read-ahead and repairs. Default 4 MiB.
+    /// Bytes of source blocks held at once: read-ahead and repairs; at least 3 MiB. Default 8 MiB.
     pub read_buffer: usize,
     /// Seeds the jitter of timers.
     pub seed: u64,
@@ -53,7 +52,7 @@ impl Default for SenderConfig {
             max_datagram: MAX_DATAGRAM,
             idle_timeout: Duration::from_secs(10),
             max_rate: None,
-            read_buffer: 4 << 20,
+            read_buffer: 8 << 20,
             seed: 0,
         }
     }

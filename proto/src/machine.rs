@@ -5,9 +5,11 @@ use crate::id::{Digest, FileIndex};
 use crate::manifest::Entry;
 use crate::storage::{Completion, StorageOp};
 use crate::time::Instant;
-use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
+use alloc::vec::Vec;
 use core::net::SocketAddr;
+
+pub use crate::timer::Deadline;
 
 /// One datagram as it came from the network.
 #[derive(Clone, Copy, Debug)]
@@ -50,15 +52,6 @@ pub enum Output {
     Done,
 }
 
-/// When to come back, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    /// The time of the next [`Input::Timeout`].
-    pub at: Instant,
-    /// The timer behind it.
-    pub timer: Timer,
-}
-
 /// How one file ended at one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FileStatus {
@@ -87,6 +80,15 @@ pub enum Event {
         started: Instant,
         /// Sender: payload bytes of the file that were sent more than once.
         retransmitted_bytes: u64,
+    },
+    /// Receiver: an offered line was refused before it could become an [`Entry`].
+    Refused {
+        /// Which line of the manifest.
+        file: FileIndex,
+        /// The name as it came: print it escaped.
+        name: Vec<u8>,
+        /// Why.
+        failure: Failure,
     },
     /// The session is over; `Err` names what ended it before every file had its status.
     Closed(Result<(), Failure>),

@@ -165,6 +165,10 @@ pub struct Entry {
     pub modified: Option<Timestamp>,
     /// Unix permission bits within [`MODE_MASK`], where the sender's system has them.
     pub mode: Option<u32>,
+    /// Fingerprint of the source's identity where the sender's system has one that changes with every change
+    /// of the content (on Unix device, inode and change time): an equal one lets a receiver go on from what
+    /// it kept without a look at the source. Opaque to the receiver.
+    pub identity: Option<u64>,
 }
 
 #[cfg(test)]

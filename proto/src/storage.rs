@@ -123,8 +123,14 @@ pub enum StorageOp {
 pub enum Prepared {
     /// Nothing to go on from.
     Fresh,
-    /// A partial file whose journal proves these leaves, in ascending order.
-    Partial(Vec<Leaf>),
+    /// A partial file of the same name and size whose journal proves these leaves.
+    Partial {
+        /// In ascending order.
+        leaves: Vec<Leaf>,
+        /// The journal is of an offer with the same modification time and the same identity, and both were
+        /// given: the leaves are those of the source as it is.
+        is_same_source: bool,
+    },
     /// A file of that name and size is there; whether it is identical is not known yet.
     Existing,
 }

@@ -1,7 +1,15 @@
 //! The timers of a session: a fixed table, so that a wake-up always has a name.
 
-use crate::machine::Deadline;
 use crate::time::Instant;
+
+/// When to come back, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline {
+    /// The time of the next [`Input::Timeout`](crate::machine::Input::Timeout).
+    pub at: Instant,
+    /// The timer behind it.
+    pub timer: Timer,
+}
 
 /// Why a session wakes (SPEC.md, `timers`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

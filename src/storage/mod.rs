@@ -2,13 +2,23 @@
 //!
 //! Everything here blocks; the runtime calls it on a thread of its own.
 
+mod fault;
+mod journal;
+mod lru;
+mod pool;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub mod sum;
+mod sys;
+pub(crate) mod walk;
+
 use xfer_proto::id::SessionId;
 use xfer_proto::storage::{Completion, StorageOp};
 
 /// Carries out storage operations of any number of sessions, in order, on the calling thread.
 pub(crate) trait Store: Send {
-    /// Carries out a batch, in order for each file; calls `done` for each operation but `Discard`, as early
-    /// as its result is known. What belongs together in a batch may share its syncs.
+    /// Carries out a batch, in order for each file; calls `done` for each operation but `Discard`,
+    /// as early as its result is known. What belongs together in a batch may share its syncs.
     fn run(
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,
@@ -17,4 +27,16 @@ pub(crate) trait Store: Send {
 
     /// The session is gone: what it left open is closed, what can be resumed stays.
     fn forget(&mut self, session: SessionId);
+}
+
+/// Handles that a process keeps for sockets, pipes, its runtime and what is open for a moment.
+const RESERVED_HANDLES: u64 = 32;
+/// Handles that a store may keep open; more gains nothing.
+const MAX_HANDLES: u64 = 256;
+
+/// How many handles a store may keep open under the process's limit.
+fn handle_budget() -> usize {
+    let limit = sys::open_file_limit().unwrap_or(MAX_HANDLES + RESERVED_HANDLES);
+    // Both are small, so the cast loses nothing.
+    limit.saturating_sub(RESERVED_HANDLES).clamp(8, MAX_HANDLES) as usize
 }

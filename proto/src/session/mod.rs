@@ -1,13 +1,12 @@
 //! The association with one peer: an [`OutgoingSession`] sends a manifest, an [`IncomingSession`] receives.
 
-use crate::config::SenderConfig;
-use crate::id::SessionId;
-use crate::machine::{Input, Machine, Output};
-use crate::manifest::Entry;
-use crate::time::{Duration, Instant};
-use crate::transmit::TransmitBuf;
-use alloc::vec::Vec;
-use core::net::SocketAddr;
+mod incoming;
+mod outgoing;
+
+pub use incoming::IncomingSession;
+pub use outgoing::OutgoingSession;
+
+use crate::time::Duration;
 
 /// Counters of a sending session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,69 +38,8 @@ pub struct ReceiverStats {
     pub received_packets: u64,
     /// Chunks that came more than once.
     pub duplicate_chunks: u64,
+    /// Packets whose number came before.
+    pub duplicate_packets: u64,
     /// Packets that were dropped because they were not valid.
     pub invalid_packets: u64,
-}
-
-/// Sends the files of one manifest to one peer. A [`Machine`].
-#[derive(Debug)]
-pub struct OutgoingSession {}
-
-impl OutgoingSession {
-    /// A session to `peer`. `id` and `tag` are random and secret from everyone but the peer.
-    pub fn new(
-        _now: Instant,
-        _config: SenderConfig,
-        _peer: SocketAddr,
-        _id: SessionId,
-        _tag: u64,
-        _manifest: Vec<Entry>,
-    ) -> Self {
-        Self {}
-    }
-
-    /// Counters so far.
-    pub fn stats(&self) -> SenderStats {
-        SenderStats::default()
-    }
-}
-
-impl Machine for OutgoingSession {
-    fn handle(&mut self, _now: Instant, _input: Input<'_>) {}
-
-    fn poll(&mut self, _now: Instant, _out: &mut TransmitBuf<'_>) -> Output {
-        Output::Done
-    }
-}
-
-/// Receives the files that one peer offers. A [`Machine`]; [`crate::router::Router`] makes it.
-#[derive(Debug)]
-pub struct IncomingSession {}
-
-impl IncomingSession {
-    /// The session's name on the wire.
-    pub fn id(&self) -> SessionId {
-        SessionId(0)
-    }
-
-    /// The sender's address.
-    pub fn peer(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
-
-    /// Counters so far.
-    pub fn stats(&self) -> ReceiverStats {
-        ReceiverStats::default()
-    }
-
-    /// Changes how many bytes the session may hold until storage has taken them.
-    pub fn set_write_buffer(&mut self, _bytes: usize) {}
-}
-
-impl Machine for IncomingSession {
-    fn handle(&mut self, _now: Instant, _input: Input<'_>) {}
-
-    fn poll(&mut self, _now: Instant, _out: &mut TransmitBuf<'_>) -> Output {
-        Output::Done
-    }
 }

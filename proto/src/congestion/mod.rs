@@ -1,0 +1,105 @@
+//! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md, `congestion`).
+
+pub mod pacing;
+mod probe;
+
+pub use probe::ProbeController;
+
+use crate::time::{Duration, Instant};
+use core::fmt::Debug;
+
+/// What was known when a packet left; kept with it until a report speaks of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// When it left.
+    pub sent_at: Instant,
+    /// When the flight that it belongs to began to leave.
+    pub flight_started: Instant,
+    /// One past the largest packet number that the receiver had seen.
+    pub seen_end: u64,
+    /// Packets that had arrived.
+    pub received: u64,
+    /// Packets that had been lost.
+    pub lost: u64,
+    /// Bytes that had left the network, with packets that arrived or were lost.
+    pub left_network: u64,
+    /// The receiver's clock at its largest packet, in microseconds; 0 before the first report.
+    pub largest_at_us: u64,
+    /// Bytes in flight, this packet included.
+    pub in_flight: u64,
+    /// The sender had nothing more to send: what follows says nothing about the path's capacity.
+    pub is_app_limited: bool,
+}
+
+/// Packets that arrived between two moments of the receiver's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct RateSample {
+    /// Packet numbers passed, lost ones included.
+    pub packets: u64,
+    /// Packets that arrived among them.
+    pub arrived: u64,
+    /// The longer of the time that sending them took and the time that receiving them took.
+    pub interval: Duration,
+    /// Bytes of all those packets, lost ones included.
+    pub bytes: u64,
+    /// What was known when the newest of them left.
+    pub then: Snapshot,
+}
+
+/// What one report means to a controller.
+#[derive(Clone, Copy, Debug)]
+pub struct Feedback {
+    /// The newest round-trip sample, where there is one.
+    pub rtt: Option<Duration>,
+    /// Smoothed round-trip time.
+    pub smoothed_rtt: Duration,
+    /// Smallest round-trip time of the last ten seconds.
+    pub min_rtt: Duration,
+    /// Number of the next packet to be sent.
+    pub next_number: u64,
+    /// One past the largest packet number that the receiver has seen.
+    pub seen_end: u64,
+    /// Packets that arrived since the last report.
+    pub received: u64,
+    /// Packets lost since the last report.
+    pub lost: u64,
+    /// Packets marked "congestion experienced" since the last report.
+    pub ce: u64,
+    /// Datagrams that the receiving host itself dropped since the last report. They are among `lost`, and
+    /// they say nothing about the path.
+    pub host_drops: u64,
+    /// Bytes in flight.
+    pub in_flight: u64,
+    /// How fast packets arrived.
+    pub rate: Option<RateSample>,
+}
+
+/// Decides how much may be in flight and how fast it leaves.
+///
+/// All rates are bytes of UDP payload a second, all windows bytes of it.
+pub trait Controller: Debug + Send {
+    /// A report came.
+    fn on_report(&mut self, now: Instant, feedback: &Feedback);
+
+    /// There was data in flight and no feedback for several round trips.
+    fn on_silence(&mut self, now: Instant);
+
+    /// Most bytes in flight.
+    fn window(&self) -> u64;
+
+    /// Bytes a second to pace at.
+    fn rate(&self) -> u64;
+}
+
+/// Bytes that `rate` bytes a second make in `time`.
+pub fn bytes_in(rate: u64, time: Duration) -> u64 {
+    let bytes = u128::from(rate) * time.as_nanos() / 1_000_000_000;
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// Bytes a second where `bytes` take `time`; `u64::MAX` for no time at all.
+pub fn rate_of(bytes: u64, time: Duration) -> u64 {
+    let rate = (u128::from(bytes) * 1_000_000_000).checked_div(time.as_nanos());
+    rate.and_then(|rate| u64::try_from(rate).ok())
+        .unwrap_or(u64::MAX)
+}

@@ -1,0 +1,66 @@
+//! Spreads packets in time, with credit for a wake-up that came late (SPEC.md, `pacing`).
+
+use super::{bytes_in, rate_of};
+use crate::time::{Duration, Instant};
+
+/// How much lateness is made up for: a driver that wakes later sends slower than the rate for a moment
+/// rather than in a burst.
+pub const MAX_CATCH_UP: Duration = Duration::from_millis(2);
+/// Bytes that may leave at once are what the rate makes in this time, within the bounds below.
+const QUANTUM_TIME: Duration = Duration::from_millis(1);
+const MIN_QUANTUM: u64 = 3_000;
+const MAX_QUANTUM: u64 = 65_536;
+
+/// The schedule: the time at which everything sent so far would be through at the rate.
+#[derive(Clone, Debug, Default)]
+pub struct Pacer {
+    next: Instant,
+}
+
+impl Pacer {
+    /// Bytes that may leave in one batch at `rate` bytes a second.
+    pub fn quantum(rate: u64) -> u64 {
+        bytes_in(rate, QUANTUM_TIME).clamp(MIN_QUANTUM, MAX_QUANTUM)
+    }
+
+    /// When the next batch may leave; a time that is not in the future means at once.
+    pub fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// `bytes` left at `now`.
+    pub fn on_sent(&mut self, now: Instant, bytes: u64, rate: u64) {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+        let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.next = self.next.max(now - MAX_CATCH_UP) + time;
+    }
+
+    /// The rate at which a flight of `bytes` is spread over `time`.
+    pub fn spread(bytes: u64, time: Duration) -> u64 {
+        rate_of(bytes, time.max(Duration::from_millis(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_holds_also_for_a_late_driver() {
+        let (rate, batch) = (10_000_000_u64, 10_000_u64);
+        let mut pacer = Pacer::default();
+        let mut now = Instant::from_millis(100);
+        let start = now;
+        let mut sent = 0;
+        while now.since(start) < Duration::from_secs(1) {
+            while pacer.next() <= now {
+                pacer.on_sent(now, batch, rate);
+                sent += batch;
+            }
+            // Wakes up to 0.7 ms later than asked.
+            now = pacer.next() + Duration::from_micros(sent % 700);
+        }
+        let share = sent * 100 / rate;
+        assert!((99..=101).contains(&share), "{share} % of the rate");
+    }
+}

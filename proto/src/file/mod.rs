@@ -1,0 +1,5 @@
+//! Files as both ends see them: where chunks lie, blocks on their way from and to storage.
+
+pub mod assembly;
+pub mod layout;
+pub mod source;

@@ -1,0 +1,308 @@
+//! The log of packets sent: round-trip samples, delivery rates, bytes in flight, and which packets were
+//! overtaken (SPEC.md, `loss` and `rate-samples`).
+
+use crate::congestion::{RateSample, Snapshot};
+use crate::time::{Duration, Instant};
+use crate::wire::frame::Report;
+use alloc::collections::VecDeque;
+
+/// A packet counts as overtaken when one that was sent at least this much later has arrived.
+pub const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
+
+/// Packets that left in one batch.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    /// Number of the first.
+    first: u64,
+    packets: u64,
+    bytes: u64,
+    at: Instant,
+    /// What was known when they left.
+    snapshot: Snapshot,
+}
+
+/// What one report told.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// Round-trip time, where the report speaks of a packet that no report spoke of before.
+    pub rtt: Option<Duration>,
+    /// Packets that arrived since the last report.
+    pub received: u64,
+    /// Packets that were lost since the last report; a late one may turn out not to be.
+    pub lost: u64,
+    /// Bytes that left the network with them.
+    pub left_network: u64,
+    /// How fast packets arrived.
+    pub rate: Option<RateSample>,
+}
+
+/// The log. Grows with what is in flight, shrinks with every report.
+#[derive(Debug, Default)]
+pub struct SentLog {
+    batches: VecDeque<Batch>,
+    in_flight: u64,
+    left_network: u64,
+    /// Largest number that the receiver has seen, plus one.
+    seen_end: u64,
+    received: u64,
+    lost: u64,
+    largest_sent_at: Instant,
+    largest_at_us: u64,
+    lost_below: u64,
+    duplicates: u64,
+    spurious_windows: u32,
+    /// When the flight that the next packets belong to began to leave.
+    flight_started: Option<Instant>,
+}
+
+impl SentLog {
+    /// `packets` packets from number `first` on left together.
+    pub fn on_sent(
+        &mut self,
+        now: Instant,
+        first: u64,
+        packets: u64,
+        bytes: u64,
+        is_app_limited: bool,
+    ) {
+        if self.in_flight == 0 || self.flight_started.is_none() {
+            self.flight_started = Some(now);
+        }
+        self.in_flight += bytes;
+        let snapshot = Snapshot {
+            sent_at: now,
+            flight_started: self.flight_started.unwrap_or(now),
+            seen_end: self.seen_end,
+            received: self.received,
+            lost: self.lost,
+            left_network: self.left_network,
+            largest_at_us: self.largest_at_us,
+            in_flight: self.in_flight,
+            is_app_limited,
+        };
+        match self.batches.back_mut() {
+            Some(last) if last.at == now && last.first + last.packets == first => {
+                last.packets += packets;
+                last.bytes += bytes;
+            }
+            _ => self.batches.push_back(Batch {
+                first,
+                packets,
+                bytes,
+                at: now,
+                snapshot,
+            }),
+        }
+    }
+
+    /// Bytes of packets that no report has spoken of.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    /// One past the largest packet number that the receiver has seen.
+    pub fn seen_end(&self) -> u64 {
+        self.seen_end
+    }
+
+    /// When the oldest packet left that no report has spoken of.
+    pub fn oldest_in_flight(&self) -> Option<Instant> {
+        let mut batches = self.batches.iter();
+        batches
+            .find(|batch| batch.first + batch.packets > self.seen_end)
+            .map(|batch| batch.at)
+    }
+
+    /// Packets below this number that have not arrived are lost.
+    pub fn lost_below(&self) -> u64 {
+        self.lost_below
+    }
+
+    /// How much later a packet must have been sent to overtake another, for a path of this round-trip time.
+    pub fn reorder_window(&self, rtt: Duration) -> Duration {
+        let window = (rtt / 16).max(MIN_REORDER_WINDOW);
+        (window * (1 << self.spurious_windows.min(4))).min(rtt.max(MIN_REORDER_WINDOW))
+    }
+
+    /// Takes the counters of a report that is newer than all before. `repairs` is how many chunks were sent
+    /// more than once: only then do duplicates at the receiver speak against the reordering window.
+    pub fn on_report(
+        &mut self,
+        now: Instant,
+        report: &Report,
+        rtt: Duration,
+        repairs: u64,
+    ) -> Outcome {
+        let seen_end = report.largest.saturating_add(1);
+        let mut outcome = Outcome {
+            rtt: None,
+            received: 0,
+            lost: 0,
+            left_network: 0,
+            rate: None,
+        };
+        let before = (self.received, self.seen_end);
+        if seen_end > self.seen_end {
+            self.largest_at_us = report.largest_at_us.max(self.largest_at_us);
+            outcome.left_network = self.leave_network(seen_end);
+            self.seen_end = seen_end;
+            if let Some(batch) = self.batch_of(report.largest).copied() {
+                let delay = Duration::from_micros(u64::from(report.delay_us));
+                outcome.rtt = Some(now.since(batch.at).saturating_sub(delay));
+                self.largest_sent_at = batch.at;
+                self.received = self.received.max(report.received);
+                outcome.rate = self.rate_sample(&batch, report);
+                self.flight_started = Some(batch.at);
+            }
+        }
+        self.received = self.received.max(report.received);
+        outcome.received = self.received - before.0;
+        let lost = self.seen_end.saturating_sub(self.received);
+        outcome.lost = lost.saturating_sub(self.lost);
+        self.lost = lost;
+        self.adapt_reorder_window(report.duplicates, repairs);
+        self.advance_lost_below(self.reorder_window(rtt));
+        outcome
+    }
+
+    fn batch_of(&self, number: u64) -> Option<&Batch> {
+        let at = self
+            .batches
+            .partition_point(|batch| batch.first + batch.packets <= number);
+        self.batches.get(at).filter(|batch| batch.first <= number)
+    }
+
+    /// Takes packets below `seen_end` out of the bytes in flight.
+    fn leave_network(&mut self, seen_end: u64) -> u64 {
+        let mut left = 0;
+        for batch in &self.batches {
+            if batch.first >= seen_end {
+                break;
+            }
+            let until = |end: u64| {
+                let packets = end.saturating_sub(batch.first).min(batch.packets);
+                // Packets of one batch have one size, but for the last.
+                if packets == batch.packets {
+                    batch.bytes
+                } else {
+                    batch.bytes / batch.packets.max(1) * packets
+                }
+            };
+            left += until(seen_end) - until(self.seen_end);
+        }
+        self.in_flight = self.in_flight.saturating_sub(left);
+        self.left_network += left;
+        left
+    }
+
+    fn rate_sample(&self, batch: &Batch, report: &Report) -> Option<RateSample> {
+        let then = batch.snapshot;
+        let packets = self.seen_end.saturating_sub(then.seen_end);
+        let arrived = self.received.saturating_sub(then.received);
+        let sending = then.sent_at.since(then.flight_started);
+        // Before the first report there is no arrival to measure from, only the time that sending took.
+        let receiving = if then.largest_at_us == 0 {
+            Duration::ZERO
+        } else {
+            Duration::from_micros(report.largest_at_us.saturating_sub(then.largest_at_us))
+        };
+        let interval = sending.max(receiving);
+        let is_sample = packets > 0 && !interval.is_zero();
+        is_sample.then_some(RateSample {
+            packets,
+            arrived,
+            interval,
+            bytes: self.left_network.saturating_sub(then.left_network),
+            then,
+        })
+    }
+
+    /// Each time that repairs turn out to have been needless, the window doubles; quiet brings it back.
+    fn adapt_reorder_window(&mut self, duplicates: u64, repairs: u64) {
+        let new = duplicates.saturating_sub(self.duplicates);
+        if new > 0 && repairs > 0 {
+            self.spurious_windows = (self.spurious_windows + 1).min(4);
+        }
+        self.duplicates = self.duplicates.max(duplicates);
+    }
+
+    fn advance_lost_below(&mut self, window: Duration) {
+        while let Some(batch) = self.batches.front() {
+            let end = batch.first + batch.packets;
+            if end > self.seen_end || self.largest_sent_at < batch.at + window {
+                break;
+            }
+            self.lost_below = end;
+            self.batches.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(largest: u64, received: u64, at_ms: u64) -> Report {
+        Report {
+            largest,
+            received,
+            largest_at_us: at_ms * 1_000,
+            ..Report::default()
+        }
+    }
+
+    const RTT: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn counts_what_left_and_what_is_in_flight() {
+        let mut log = SentLog::default();
+        for at in 0..10 {
+            log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000, false);
+        }
+        let outcome = log.on_report(Instant::from_millis(25), &report(8, 7, 100), RTT, 0);
+        assert_eq!(
+            (outcome.received, outcome.lost, outcome.left_network),
+            (7, 2, 9_000)
+        );
+        assert_eq!(outcome.rtt, Some(Duration::from_millis(21)));
+        assert_eq!(log.in_flight(), 11_000);
+        // Sent at least RTT/16 before packet 8.
+        assert_eq!(log.lost_below(), 6);
+        let late = log.on_report(Instant::from_millis(26), &report(8, 9, 100), RTT, 0);
+        assert_eq!((late.received, late.lost, late.rtt), (2, 0, None));
+    }
+
+    #[test]
+    fn the_rate_is_that_of_arrival() {
+        let mut log = SentLog::default();
+        let ms = Instant::from_millis;
+        log.on_sent(ms(1), 0, 10, 10_000, false);
+        log.on_report(ms(21), &report(9, 10, 1_000), RTT, 0);
+        // Ten packets at once that the bottleneck spreads over 10 ms.
+        log.on_sent(ms(22), 10, 10, 10_000, false);
+        let rate = log
+            .on_report(ms(52), &report(19, 20, 1_031), RTT, 0)
+            .rate
+            .unwrap();
+        assert_eq!((rate.packets, rate.arrived, rate.bytes), (10, 10, 10_000));
+        assert_eq!(rate.interval, Duration::from_millis(31));
+    }
+
+    #[test]
+    fn needless_repairs_widen_the_window() {
+        let mut log = SentLog::default();
+        let before = log.reorder_window(RTT);
+        let duplicates = Report {
+            duplicates: 1,
+            ..Report::default()
+        };
+        log.on_report(Instant::ZERO, &duplicates, RTT, 0);
+        assert_eq!(log.reorder_window(RTT), before, "the network duplicated");
+        let more = Report {
+            duplicates: 2,
+            ..Report::default()
+        };
+        log.on_report(Instant::ZERO, &more, RTT, 1);
+        assert!(log.reorder_window(RTT) > before);
+    }
+}

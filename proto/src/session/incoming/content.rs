@@ -1,0 +1,352 @@
+//! Content on its way to storage: chunks, leaves, verification, commit (SPEC.md, `receiver`).
+
+use super::files::{InFile, Phase as FilePhase};
+use super::{IncomingSession, Phase};
+use crate::config::MAX_INTEGRITY_RETRIES;
+use crate::digest;
+use crate::error::{ErrorCode, Failure};
+use crate::id::{Digest, FileIndex};
+use crate::manifest::EntryKind;
+use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
+use crate::time::Instant;
+use crate::wire::message::{MAX_LEAVES, Message, Verdict};
+use alloc::vec::Vec;
+
+/// What an operation was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpKind {
+    Prepare,
+    Existing,
+    Write { buffer: u64 },
+    Hash { leaf: u64 },
+    Checkpoint,
+    Commit,
+}
+
+impl IncomingSession {
+    pub(super) fn op(&mut self, file: FileIndex, kind: OpKind) -> OpId {
+        self.next_op += 1;
+        let op = OpId(self.next_op);
+        self.ops.insert(op, (file, kind));
+        op
+    }
+
+    /// Asks for an operation, at once or when the file is prepared.
+    fn ask(&mut self, file: FileIndex, op: StorageOp) {
+        match self.files.get_mut(file) {
+            Some(state) if matches!(state.phase, FilePhase::Offered | FilePhase::Preparing) => {
+                state.waiting.push(op);
+            }
+            _ => self.storage.push_back(op),
+        }
+    }
+
+    pub(super) fn on_chunk(&mut self, now: Instant, chunk: u64, payload: &[u8]) {
+        let Some(place) = self.files.layout.place(chunk) else {
+            if self.files.total.is_some() {
+                self.violation(now, "it sent a chunk that does not exist");
+            }
+            // Otherwise data has overtaken its offer: it will be asked for again.
+            return;
+        };
+        if payload.len() != place.len {
+            return self.violation(now, "it sent a chunk of the wrong length");
+        }
+        if self.received.contains(chunk) {
+            self.stats.duplicate_chunks += 1;
+            return;
+        }
+        if !self.files.get(place.file).is_some_and(InFile::takes_data) {
+            return;
+        }
+        let is_beyond = chunk > self.received.end();
+        if is_beyond && self.received.range_count() >= crate::config::MAX_RANGES {
+            return;
+        }
+        let size = self.files.layout.size(place.file);
+        if !self.assembly.store(place.file, size, place.offset, payload) {
+            self.host_drops += 1;
+            return;
+        }
+        self.received.insert(chunk..chunk + 1);
+        if let Some(state) = self.files.get_mut(place.file) {
+            state.started.get_or_insert(now);
+        }
+        let bytes = place.offset..place.offset + place.len as u64;
+        let complete = self.files.on_bytes(place.file, bytes);
+        for leaf in &complete {
+            self.assembly
+                .flush(place.file, self.files.layout.leaf(place.file, *leaf));
+        }
+        self.ask_writes();
+        for leaf in complete {
+            self.hash_leaf(place.file, leaf);
+        }
+        if self.received.first_missing() == self.files.layout.end() {
+            self.reporting.ask();
+        }
+    }
+
+    fn ask_writes(&mut self) {
+        while let Some(write) = self.assembly.next_write() {
+            let op = self.op(
+                write.file,
+                OpKind::Write {
+                    buffer: write.buffer,
+                },
+            );
+            let (file, offset, data) = (write.file, write.offset, write.data);
+            self.ask(
+                file,
+                StorageOp::Write {
+                    op,
+                    file,
+                    offset,
+                    data,
+                },
+            );
+        }
+    }
+
+    fn hash_leaf(&mut self, file: FileIndex, leaf: u64) {
+        if let Some(state) = self.files.leaves(file).get_mut(leaf as usize) {
+            state.is_hashing = true;
+        }
+        let op = self.op(file, OpKind::Hash { leaf });
+        self.ask(file, StorageOp::Hash { op, file, leaf });
+    }
+
+    pub(super) fn on_completion(&mut self, now: Instant, completion: Completion) {
+        let Some((file, kind)) = self.ops.remove(&completion.op) else {
+            return;
+        };
+        match kind {
+            OpKind::Write { buffer } => {
+                self.assembly.on_written(buffer);
+                self.reporting
+                    .on_room(self.assembly.room(), self.assembly.limit());
+            }
+            OpKind::Prepare => {
+                let is_first = self
+                    .files
+                    .get(file)
+                    .is_some_and(|state| state.phase == FilePhase::Preparing);
+                self.files.preparing -= usize::from(is_first && self.files.preparing > 0);
+            }
+            _ => {}
+        }
+        let is_final = self
+            .files
+            .get(file)
+            .is_none_or(|state| state.phase == FilePhase::Final);
+        if is_final || self.phase != Phase::Open {
+            return;
+        }
+        match (kind, completion.result) {
+            (OpKind::Prepare, Ok(Done::Prepared(prepared))) => {
+                self.on_prepared(now, file, prepared)
+            }
+            (OpKind::Existing, Ok(Done::Digest(digest))) => {
+                if let Some(state) = self.files.get_mut(file) {
+                    state.existing = Some(digest);
+                }
+                self.compare_existing(now, file);
+            }
+            (OpKind::Hash { leaf }, Ok(Done::Digest(value))) => {
+                self.on_hashed(now, file, leaf, value)
+            }
+            (OpKind::Commit, Ok(Done::Committed)) => self.finish(now, file, Ok(Verdict::Committed)),
+            (OpKind::Write { .. } | OpKind::Checkpoint, Ok(_)) => {}
+            (OpKind::Checkpoint, Err(_)) => {}
+            (_, Ok(_)) => {
+                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
+                self.finish(now, file, Err((failure, false)));
+            }
+            (_, Err(failure)) => self.finish(now, file, Err((failure, false))),
+        }
+        self.answer_files();
+    }
+
+    fn on_prepared(&mut self, now: Instant, file: FileIndex, prepared: Prepared) {
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        let was_held = state.phase == FilePhase::Replacing;
+        if prepared == Prepared::Existing {
+            return self.hold(file);
+        }
+        state.phase = FilePhase::Receiving;
+        let is_directory = state
+            .entry
+            .as_ref()
+            .is_some_and(|entry| entry.kind == EntryKind::Directory);
+        let waiting = core::mem::take(&mut state.waiting);
+        self.storage.extend(waiting);
+        if was_held {
+            let chunks = self.files.layout.chunks(file);
+            self.received.remove(chunks);
+        }
+        if let Prepared::Partial {
+            leaves,
+            is_same_source,
+        } = prepared
+        {
+            self.resume(now, file, leaves, is_same_source);
+        }
+        if was_held {
+            self.control.push(&Message::Want { file });
+        }
+        if is_directory {
+            self.commit(file, digest::empty());
+        } else {
+            self.commit_if_whole(now, file);
+        }
+    }
+
+    /// A file of that name and size exists: no data is taken until the digests are compared.
+    fn hold(&mut self, file: FileIndex) {
+        let chunks = self.files.layout.chunks(file);
+        self.received.insert(chunks);
+        self.assembly.forget(file);
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        state.phase = FilePhase::Held;
+        let dropped = core::mem::take(&mut state.waiting);
+        let expected: Vec<_> = state.leaves.iter().map(|leaf| leaf.expected).collect();
+        state.leaves = Vec::new();
+        for (leaf, expected) in self.files.leaves(file).iter_mut().zip(expected) {
+            leaf.expected = expected;
+        }
+        for op in dropped {
+            if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op {
+                if let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op) {
+                    self.assembly.on_written(buffer);
+                }
+            }
+        }
+        self.control.push(&Message::Hold { file });
+        let op = self.op(file, OpKind::Existing);
+        self.storage
+            .push_back(StorageOp::DigestExisting { op, file });
+    }
+
+    /// Goes on from leaves that an earlier session received and verified.
+    fn resume(&mut self, now: Instant, file: FileIndex, leaves: Vec<Leaf>, is_same_source: bool) {
+        let mut taken: Vec<(u64, Digest)> = Vec::new();
+        for Leaf { index, value } in leaves {
+            let bytes = self.files.layout.leaf(file, index);
+            let Some(state) = self.files.leaves(file).get_mut(index as usize) else {
+                continue;
+            };
+            // What came in the first flight already counts like any other data.
+            if state.value.is_some() || state.is_hashing {
+                continue;
+            }
+            state.missing = 0;
+            state.value = Some(value);
+            state.is_resumed = true;
+            let chunks = self.files.layout.chunks_within(file, bytes);
+            self.received.insert(chunks);
+            if let Some(state) = self.files.get_mut(file) {
+                state.open_leaves -= 1;
+                state.started.get_or_insert(now);
+            }
+            taken.push((index, value));
+        }
+        for part in taken.chunks(MAX_LEAVES) {
+            self.control.push(&Message::Resume {
+                file,
+                is_same_source,
+                leaves: part.to_vec(),
+            });
+        }
+    }
+
+    fn on_hashed(&mut self, now: Instant, file: FileIndex, leaf: u64, value: Digest) {
+        let Some(state) = self.files.leaves(file).get_mut(leaf as usize) else {
+            return;
+        };
+        if !state.is_hashing || state.missing > 0 {
+            // The leaf was given up in the meantime.
+            return;
+        }
+        state.is_hashing = false;
+        state.value = Some(value);
+        if let Some(state) = self.files.get_mut(file) {
+            state.open_leaves -= 1;
+        }
+        self.check_leaf(now, file, leaf);
+        self.commit_if_whole(now, file);
+    }
+
+    /// Compares a leaf with the value that the sender announced, once both are known.
+    pub(super) fn check_leaf(&mut self, now: Instant, file: FileIndex, leaf: u64) {
+        let is_single = self.files.leaves(file).len() == 1;
+        let Some(state) = self.files.leaves(file).get(leaf as usize).copied() else {
+            return;
+        };
+        match (state.value, state.expected) {
+            (Some(value), Some(expected)) if value != expected => self.on_corrupt(now, file, leaf),
+            (Some(value), Some(_)) if !is_single => {
+                let op = self.op(file, OpKind::Checkpoint);
+                let leaves = [Leaf { index: leaf, value }].to_vec();
+                self.ask(file, StorageOp::Checkpoint { op, file, leaves });
+            }
+            _ => {}
+        }
+    }
+
+    /// What came is not what was sent: the leaf is asked for again, a few times.
+    fn on_corrupt(&mut self, now: Instant, file: FileIndex, leaf: u64) {
+        let leaves = self.files.leaves(file);
+        let is_resumed = leaves
+            .get(leaf as usize)
+            .is_some_and(|state| state.is_resumed);
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        state.retries += u8::from(!is_resumed);
+        if state.retries > MAX_INTEGRITY_RETRIES {
+            let failure = Failure::from(ErrorCode::INTEGRITY);
+            return self.finish(now, file, Err((failure, false)));
+        }
+        let received = &self.received;
+        let chunks = self
+            .files
+            .reset_leaf(file, leaf, |chunk| received.contains(chunk));
+        self.received.remove(chunks);
+        self.reporting.ask();
+    }
+
+    /// Every leaf has come: the digest decides.
+    pub(super) fn commit_if_whole(&mut self, now: Instant, file: FileIndex) {
+        let size = self.files.layout.size(file);
+        let Some(state) = self.files.get(file) else {
+            return;
+        };
+        let (FilePhase::Receiving, Some(eof)) = (state.phase, state.eof) else {
+            return;
+        };
+        if size > 0 && (state.leaves.is_empty() || state.open_leaves > 0) {
+            return;
+        }
+        let values: Option<Vec<Digest>> = state.leaves.iter().map(|leaf| leaf.value).collect();
+        if values.map(|values| digest::root(&values)) == Some(eof) {
+            self.commit(file, eof);
+        } else {
+            // Each leaf is what the sender said, and yet the whole is not: sending again cannot help.
+            let failure = Failure::from(ErrorCode::INTEGRITY);
+            self.finish(now, file, Err((failure, false)));
+        }
+    }
+
+    fn commit(&mut self, file: FileIndex, digest: Digest) {
+        if let Some(state) = self.files.get_mut(file) {
+            state.phase = FilePhase::Committing;
+        }
+        let op = self.op(file, OpKind::Commit);
+        self.storage
+            .push_back(StorageOp::Commit { op, file, digest });
+    }
+}

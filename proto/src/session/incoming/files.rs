@@ -1,0 +1,254 @@
+//! The files of an incoming session: what was offered, and how far each has come.
+
+use crate::digest::leaf_count;
+use crate::file::layout::Layout;
+use crate::id::{Digest, FileIndex};
+use crate::manifest::Entry;
+use crate::storage::StorageOp;
+use crate::time::Instant;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Where a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Offered.
+    Offered,
+    /// Storage looks at the name.
+    Preparing,
+    /// A file of that name and size exists; its digest and the sender's are compared.
+    Held,
+    /// They differ: storage looks at the name again.
+    Replacing,
+    /// Data is taken.
+    Receiving,
+    /// Verified; storage makes it durable.
+    Committing,
+    /// It has its final status.
+    Final,
+}
+
+/// One leaf of a file that is received.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeafState {
+    /// Bytes that have not come.
+    pub missing: u32,
+    /// Storage is asked for its value.
+    pub is_hashing: bool,
+    /// The value of what has come.
+    pub value: Option<Digest>,
+    /// The value that the sender announced.
+    pub expected: Option<Digest>,
+    /// It was kept from an earlier session: that it differs is nobody's fault.
+    pub is_resumed: bool,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct InFile {
+    /// What was offered; gone once the file is final.
+    pub entry: Option<Entry>,
+    pub phase: Phase,
+    pub started: Option<Instant>,
+    /// Digest that the sender announced with the EOF.
+    pub eof: Option<Digest>,
+    /// Digest of the file that exists, in [`Phase::Held`].
+    pub existing: Option<Digest>,
+    pub retries: u8,
+    /// Empty before the first byte comes.
+    pub leaves: Vec<LeafState>,
+    /// Leaves without a value.
+    pub open_leaves: u64,
+    /// Operations that wait for the file to be prepared.
+    pub waiting: Vec<StorageOp>,
+}
+
+impl InFile {
+    pub fn new(entry: Option<Entry>) -> Self {
+        Self {
+            entry,
+            phase: Phase::Offered,
+            started: None,
+            eof: None,
+            existing: None,
+            retries: 0,
+            leaves: Vec::new(),
+            open_leaves: 0,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Whether data of the file is taken, now or once storage has looked at its name.
+    pub fn takes_data(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Offered | Phase::Preparing | Phase::Receiving
+        )
+    }
+}
+
+/// All files of the session.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub files: Vec<InFile>,
+    pub layout: Layout,
+    /// Next file to prepare; preparations that have not ended.
+    pub prepare_next: u32,
+    pub preparing: usize,
+    /// Files below are answered.
+    pub answered: u32,
+    /// Number of files, once the offer is complete.
+    pub total: Option<u32>,
+    pub open: usize,
+    pub offered_bytes: u64,
+    pub name_bytes: u64,
+}
+
+impl Files {
+    pub fn new(chunk_size: usize) -> Self {
+        Self {
+            files: Vec::new(),
+            layout: Layout::new(chunk_size),
+            prepare_next: 0,
+            preparing: 0,
+            answered: 0,
+            total: None,
+            open: 0,
+            offered_bytes: 0,
+            name_bytes: 0,
+        }
+    }
+
+    pub fn get(&self, file: FileIndex) -> Option<&InFile> {
+        self.files.get(file.as_usize())
+    }
+
+    pub fn get_mut(&mut self, file: FileIndex) -> Option<&mut InFile> {
+        self.files.get_mut(file.as_usize())
+    }
+
+    /// The offer is complete and every file has its status.
+    pub fn is_through(&self) -> bool {
+        self.total.is_some() && self.open == 0
+    }
+
+    /// The leaves of a file, made on first use.
+    pub fn leaves(&mut self, file: FileIndex) -> &mut [LeafState] {
+        let size = self.layout.size(file);
+        let Self { files, layout, .. } = self;
+        let Some(state) = files.get_mut(file.as_usize()) else {
+            return &mut [];
+        };
+        if state.leaves.is_empty() && size > 0 {
+            let count = leaf_count(size);
+            state.open_leaves = count;
+            state.leaves = (0..count)
+                .map(|index| {
+                    let bytes = layout.leaf(file, index);
+                    let missing = (bytes.end - bytes.start) as u32;
+                    LeafState {
+                        missing,
+                        is_hashing: false,
+                        value: None,
+                        expected: None,
+                        is_resumed: false,
+                    }
+                })
+                .collect();
+        }
+        &mut state.leaves
+    }
+
+    /// Bytes of a file came for the first time: answers the leaves that are complete with them.
+    pub fn on_bytes(&mut self, file: FileIndex, bytes: Range<u64>) -> Vec<u64> {
+        let touched = self.layout.leaves_touching(file, bytes.clone());
+        let mut complete = Vec::new();
+        for index in touched {
+            let leaf = self.layout.leaf(file, index);
+            let overlap = leaf.end.min(bytes.end) - leaf.start.max(bytes.start);
+            if let Some(state) = self.leaves(file).get_mut(index as usize) {
+                if state.missing > 0 {
+                    state.missing = state.missing.saturating_sub(overlap as u32);
+                    if state.missing == 0 {
+                        complete.push(index);
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold of
+    /// leaves beside it that are not complete is taken back too.
+    pub fn reset_leaf(
+        &mut self,
+        file: FileIndex,
+        index: u64,
+        has: impl Fn(u64) -> bool,
+    ) -> Range<u64> {
+        let leaf = self.layout.leaf(file, index);
+        let chunks = self.layout.chunks_touching(file, leaf.clone());
+        if let Some(state) = self.leaves(file).get_mut(index as usize) {
+            state.missing = (leaf.end - leaf.start) as u32;
+            state.is_hashing = false;
+            state.is_resumed = false;
+            let had_value = state.value.take().is_some();
+            if let (true, Some(file)) = (had_value, self.get_mut(file)) {
+                file.open_leaves += 1;
+            }
+        }
+        let borders = [chunks.start, chunks.end.saturating_sub(1)];
+        for chunk in borders
+            .into_iter()
+            .take(if chunks.end - chunks.start > 1 { 2 } else { 1 })
+        {
+            let Some(place) = self.layout.place(chunk).filter(|_| has(chunk)) else {
+                continue;
+            };
+            let bytes = place.offset..place.offset + place.len as u64;
+            for other in self.layout.leaves_touching(file, bytes.clone()) {
+                let range = self.layout.leaf(file, other);
+                let overlap = range.end.min(bytes.end) - range.start.max(bytes.start);
+                if let Some(state) = self.leaves(file).get_mut(other as usize) {
+                    // A complete neighbour keeps its bytes; it does not count them again either.
+                    if other != index && state.missing > 0 {
+                        state.missing += overlap as u32;
+                    }
+                }
+            }
+        }
+        chunks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::LEAF_SIZE;
+
+    #[test]
+    fn a_leaf_that_comes_again_counts_each_byte_once() {
+        let mut files = Files::new(1_000);
+        files.layout.push(3 * LEAF_SIZE).unwrap();
+        files.files.push(InFile::new(None));
+        let file = FileIndex(0);
+        let feed = |files: &mut Files, chunks: Range<u64>| -> Vec<u64> {
+            let mut complete = Vec::new();
+            for chunk in chunks {
+                let place = files.layout.place(chunk).unwrap();
+                let bytes = place.offset..place.offset + place.len as u64;
+                complete.extend(files.on_bytes(file, bytes));
+            }
+            complete
+        };
+        let all = files.layout.chunks(file);
+        let half = LEAF_SIZE.div_ceil(1_000) + 200;
+        assert_eq!(feed(&mut files, 0..half), [0]);
+        // The chunk over the border to leaf 1 comes again with leaf 0, which leaf 1 had in part.
+        let again = files.reset_leaf(file, 0, |_| true);
+        assert_eq!(again, 0..LEAF_SIZE.div_ceil(1_000));
+        assert_eq!(feed(&mut files, again), [0]);
+        assert_eq!(feed(&mut files, half..all.end), [1, 2]);
+        assert!(files.leaves(file).iter().all(|leaf| leaf.missing == 0));
+    }
+}

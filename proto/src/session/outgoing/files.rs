@@ -1,0 +1,484 @@
+//! The files of an outgoing session: what is read, what is to be sent, what the receiver said of each.
+
+use crate::digest::{self, leaf_count};
+use crate::file::layout::Layout;
+use crate::file::source::{BlockKey, Blocks};
+use crate::id::{Digest, FileIndex};
+use crate::manifest::{Entry, EntryKind};
+use crate::range_set::RangeSet;
+use crate::storage::{OpId, StorageOp};
+use crate::time::Instant;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Bytes sent of files that the receiver has not answered for: what a first flight takes.
+const MAX_UNANSWERED: u64 = 256 << 10;
+/// Leaves read at once for their digest alone.
+const MAX_DIGEST_READS: usize = 2;
+
+/// What is known of a file at the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its data is wanted, as far as anyone said.
+    Sending,
+    /// It exists there; only its EOF is wanted.
+    Held,
+    /// It has its final status.
+    Final,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct OutFile {
+    pub entry: Entry,
+    pub phase: Phase,
+    pub started: Option<Instant>,
+    pub retransmitted: u64,
+    pub is_eof_sent: bool,
+    /// Values of the leaves, as far as they are known; empty before the first is asked for.
+    leaves: Vec<Option<Digest>>,
+    known_leaves: u64,
+    /// Leaves whose values were announced.
+    announced: u64,
+    is_finish_asked: bool,
+    /// Chunks that the receiver has from an earlier session.
+    have: RangeSet,
+    /// Leaves that it may have: to be compared with ours.
+    claimed: BTreeMap<u64, Digest>,
+}
+
+/// What a completed read or finish means for the control stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Leaves of the file became known: announce these.
+    Leaves {
+        file: FileIndex,
+        first: u64,
+        values: Vec<Digest>,
+    },
+    /// The file is read: ask whether the source is unchanged.
+    Finish(FileIndex),
+}
+
+/// All files of the session.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub files: Vec<OutFile>,
+    pub layout: Layout,
+    pub blocks: Blocks,
+    /// Files offered so far.
+    pub offered: u32,
+    /// Files that the receiver answered for.
+    pub answered: u32,
+    unanswered_bytes: u64,
+    /// Next chunk to be sent for the first time, and the file that it is in or before.
+    cursor: u64,
+    cursor_file: u32,
+    /// Next leaf to be read for the first time.
+    scan: (u32, u64),
+    /// Reads of the first pass that have not ended.
+    digest_reads: BTreeSet<OpId>,
+    finishing: BTreeMap<OpId, FileIndex>,
+    /// Chunks of files that turned out to be wanted after the cursor had passed them.
+    pub late: RangeSet,
+    pub open: usize,
+    next_op: u64,
+}
+
+impl Files {
+    pub fn new(manifest: Vec<Entry>, chunk_size: usize, read_buffer: usize) -> Self {
+        let files: Vec<OutFile> = manifest.into_iter().map(OutFile::new).collect();
+        Self {
+            open: files.len(),
+            files,
+            layout: Layout::new(chunk_size),
+            blocks: Blocks::new(read_buffer),
+            offered: 0,
+            answered: 0,
+            unanswered_bytes: 0,
+            cursor: 0,
+            cursor_file: 0,
+            scan: (0, 0),
+            digest_reads: BTreeSet::new(),
+            finishing: BTreeMap::new(),
+            late: RangeSet::new(),
+            next_op: 0,
+        }
+    }
+
+    pub fn get(&self, file: FileIndex) -> Option<&OutFile> {
+        self.files.get(file.as_usize())
+    }
+
+    pub fn get_mut(&mut self, file: FileIndex) -> Option<&mut OutFile> {
+        self.files.get_mut(file.as_usize())
+    }
+
+    /// One past the last chunk that was sent for the first time.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Every offered chunk was sent once, or need not be.
+    pub fn is_all_sent(&mut self) -> bool {
+        self.late.is_empty()
+            && self.offered as usize == self.files.len()
+            && self.next_fresh().is_none()
+            && self.cursor >= self.layout.end()
+    }
+
+    fn op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    fn cursor_key(&self) -> BlockKey {
+        let file = FileIndex(self.cursor_file);
+        let leaf = self
+            .layout
+            .place(self.cursor)
+            .map_or(0, |place| place.offset / digest::LEAF_SIZE);
+        (file, leaf)
+    }
+
+    /// Asks for the next leaf of the first pass, if there is room for it.
+    pub fn scan(&mut self) -> Option<StorageOp> {
+        loop {
+            let (index, leaf) = self.scan;
+            let file = FileIndex(index);
+            if index >= self.offered {
+                return None;
+            }
+            let size = self.layout.size(file);
+            let cursor = self.cursor_key();
+            let state = self.files.get_mut(file.as_usize())?;
+            let is_read = state.entry.kind == EntryKind::File && state.phase != Phase::Final;
+            if !is_read || leaf >= leaf_count(size) || size == 0 {
+                self.scan = (index + 1, 0);
+                if is_read && size == 0 {
+                    return self.finish_op(file);
+                }
+                continue;
+            }
+            state.allocate_leaves(size);
+            if state.leaves.get(leaf as usize).copied().flatten().is_some() {
+                self.scan.1 += 1;
+                continue;
+            }
+            let bytes = self.layout.leaf(file, leaf);
+            let len = bytes.end - bytes.start;
+            if state.phase == Phase::Held {
+                if self.digest_reads.len() >= MAX_DIGEST_READS {
+                    return None;
+                }
+            } else if !self.blocks.make_room(len, cursor) {
+                return None;
+            }
+            self.scan.1 += 1;
+            return Some(self.read((file, leaf), true));
+        }
+    }
+
+    fn read(&mut self, key: BlockKey, digest: bool) -> StorageOp {
+        let op = self.op();
+        let bytes = self.layout.leaf(key.0, key.1);
+        let len = bytes.end - bytes.start;
+        self.blocks.on_requested(op, key, len);
+        if digest {
+            self.digest_reads.insert(op);
+        }
+        StorageOp::Read {
+            op,
+            file: key.0,
+            offset: bytes.start,
+            len: len as u32,
+            digest,
+        }
+    }
+
+    fn finish_op(&mut self, file: FileIndex) -> Option<StorageOp> {
+        let op = self.op();
+        let state = self.get_mut(file).filter(|state| !state.is_finish_asked)?;
+        state.is_finish_asked = true;
+        self.finishing.insert(op, file);
+        Some(StorageOp::Finish { op, file })
+    }
+
+    /// The file that `op` asked to finish.
+    pub fn take_finish(&mut self, op: OpId) -> Option<FileIndex> {
+        self.finishing.remove(&op)
+    }
+
+    /// The file that is sent next, or the number of files.
+    pub fn cursor_file(&self) -> u32 {
+        self.cursor_file
+    }
+
+    /// Asks for a block that was evicted, if that is possible now.
+    fn read_again(&mut self, key: BlockKey) -> Option<StorageOp> {
+        if self.blocks.is_requested(key) {
+            return None;
+        }
+        let bytes = self.layout.leaf(key.0, key.1);
+        let cursor = self.cursor_key();
+        let has_room = self.blocks.make_room(bytes.end - bytes.start, cursor);
+        (has_room || self.blocks.may_read_repair(cursor)).then(|| self.read(key, false))
+    }
+
+    /// Asks whether the source of a completely read file is unchanged.
+    pub fn finish(&mut self, file: FileIndex) -> Option<StorageOp> {
+        self.finish_op(file)
+    }
+
+    /// A first-pass or repeated read has ended. Its leaf's value is recorded.
+    pub fn on_read(
+        &mut self,
+        op: OpId,
+        block: Option<crate::storage::ReadBlock>,
+    ) -> (Option<FileIndex>, Vec<Progress>) {
+        let value = block.as_ref().and_then(|block| block.leaf);
+        self.digest_reads.remove(&op);
+        let Some((file, leaf)) = self.blocks.on_read(op, block.map(|block| block.data)) else {
+            return (None, Vec::new());
+        };
+        let is_wanted = self
+            .get(file)
+            .is_some_and(|state| state.phase == Phase::Sending);
+        if !is_wanted {
+            self.blocks.forget(file);
+        }
+        let progress = value
+            .map(|value| self.on_leaf(file, leaf, value))
+            .unwrap_or_default();
+        (Some(file), progress)
+    }
+
+    /// The value of a leaf is known, from a read or from the receiver's journal.
+    pub fn on_leaf(&mut self, file: FileIndex, leaf: u64, value: Digest) -> Vec<Progress> {
+        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return Vec::new();
+        };
+        if state.phase == Phase::Final {
+            return Vec::new();
+        }
+        state.allocate_leaves(size);
+        let Some(slot) = state.leaves.get_mut(leaf as usize) else {
+            return Vec::new();
+        };
+        if slot.is_none() {
+            state.known_leaves += 1;
+        }
+        *slot = Some(value);
+        if state.claimed.remove(&leaf) == Some(value) {
+            state.have.insert(self.layout.chunks_within(file, bytes));
+        }
+        let mut progress = Vec::new();
+        if leaf_count(size) > 1 {
+            let first = state.announced;
+            let rest = state.leaves.get(first as usize..).unwrap_or_default();
+            let values: Vec<Digest> = rest.iter().map_while(|value| *value).collect();
+            if !values.is_empty() {
+                state.announced += values.len() as u64;
+                progress.push(Progress::Leaves {
+                    file,
+                    first,
+                    values,
+                });
+            }
+        }
+        if state.known_leaves == leaf_count(size) {
+            progress.push(Progress::Finish(file));
+        }
+        progress
+    }
+
+    /// The digest of a file all of whose leaves are known.
+    pub fn digest(&self, file: FileIndex) -> Option<Digest> {
+        let state = self.get(file)?;
+        if self.layout.size(file) == 0 {
+            return Some(digest::empty());
+        }
+        let leaves: Option<Vec<Digest>> = state.leaves.iter().copied().collect();
+        leaves
+            .filter(|leaves| !leaves.is_empty())
+            .map(|leaves| digest::root(&leaves))
+    }
+
+    /// The next chunk that was never sent and may be; moves over what need not be sent.
+    pub fn next_fresh(&mut self) -> Option<u64> {
+        while self.cursor_file < self.offered {
+            let file = FileIndex(self.cursor_file);
+            let chunks = self.layout.chunks(file);
+            let state = self.files.get(file.as_usize())?;
+            if self.cursor >= chunks.end || state.phase != Phase::Sending {
+                self.cursor = self.cursor.max(chunks.end);
+                self.cursor_file += 1;
+                continue;
+            }
+            let after = state.have.gaps(self.cursor..chunks.end).next();
+            let Some(gap) = after else {
+                self.cursor = chunks.end;
+                continue;
+            };
+            self.cursor = gap.start;
+            let is_answered = self.cursor_file < self.answered;
+            return (is_answered || self.unanswered_bytes < MAX_UNANSWERED).then_some(self.cursor);
+        }
+        None
+    }
+
+    /// The fresh chunk that [`Self::next_fresh`] named was sent.
+    pub fn on_fresh_sent(&mut self, now: Instant, file: FileIndex, len: u64) {
+        self.cursor += 1;
+        if file.0 >= self.answered {
+            self.unanswered_bytes += len;
+        }
+        if let Some(state) = self.get_mut(file) {
+            state.started.get_or_insert(now);
+        }
+    }
+
+    /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the read that
+    /// brings it.
+    pub fn payload(
+        &mut self,
+        chunk: u64,
+        want: &mut VecDeque<StorageOp>,
+    ) -> Option<(&[u8], &[u8])> {
+        let place = self.layout.place(chunk)?;
+        let end = place.offset + place.len as u64;
+        let (first, last) = (
+            place.offset / digest::LEAF_SIZE,
+            (end - 1) / digest::LEAF_SIZE,
+        );
+        let mut is_there = true;
+        for leaf in first..=last {
+            if self.blocks.data((place.file, leaf)).is_none() {
+                is_there = false;
+                want.extend(self.read_again((place.file, leaf)));
+            }
+        }
+        if !is_there {
+            return None;
+        }
+        let cut = |leaf: u64, from: u64, to: u64| -> Option<&[u8]> {
+            let start = leaf * digest::LEAF_SIZE;
+            let data = self.blocks.data((place.file, leaf))?;
+            data.get((from - start) as usize..(to - start) as usize)
+        };
+        if first == last {
+            return Some((cut(first, place.offset, end)?, &[]));
+        }
+        let border = last * digest::LEAF_SIZE;
+        Some((cut(first, place.offset, border)?, cut(last, border, end)?))
+    }
+
+    /// The receiver has this leaf from an earlier session, of the source as it is or (not `is_same_source`)
+    /// of one that looked like it: then our own value decides once it is known.
+    pub fn on_resume(
+        &mut self,
+        file: FileIndex,
+        leaf: u64,
+        value: Digest,
+        is_same_source: bool,
+    ) -> Vec<Progress> {
+        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
+        let is_asked = (file.0, leaf) < self.scan;
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return Vec::new();
+        };
+        if bytes.is_empty() || state.phase == Phase::Final {
+            return Vec::new();
+        }
+        state.allocate_leaves(size);
+        match state.leaves.get(leaf as usize).copied().flatten() {
+            Some(known) => {
+                if known == value {
+                    state.have.insert(self.layout.chunks_within(file, bytes));
+                }
+                Vec::new()
+            }
+            None if is_same_source && !is_asked => {
+                state.have.insert(self.layout.chunks_within(file, bytes));
+                self.on_leaf(file, leaf, value)
+            }
+            None => {
+                state.claimed.insert(leaf, value);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The receiver has a file of this name: data waits until it is wanted.
+    pub fn on_hold(&mut self, file: FileIndex) {
+        if let Some(state) = self
+            .get_mut(file)
+            .filter(|state| state.phase == Phase::Sending)
+        {
+            state.phase = Phase::Held;
+            self.blocks.forget(file);
+        }
+    }
+
+    /// Data of a held file is wanted.
+    pub fn on_want(&mut self, file: FileIndex) {
+        let chunks = self.layout.chunks(file);
+        let cursor = self.cursor;
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return;
+        };
+        if state.phase != Phase::Held {
+            return;
+        }
+        state.phase = Phase::Sending;
+        let passed = chunks.start..chunks.end.min(cursor).max(chunks.start);
+        for range in state.have.gaps(passed) {
+            self.late.insert(range);
+        }
+    }
+
+    /// The file has its final status: nothing more of it is read or sent.
+    pub fn on_final(&mut self, file: FileIndex) -> bool {
+        let chunks = self.layout.chunks(file);
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return false;
+        };
+        if state.phase == Phase::Final {
+            return false;
+        }
+        state.phase = Phase::Final;
+        state.leaves = Vec::new();
+        state.have = RangeSet::new();
+        state.claimed = BTreeMap::new();
+        self.open -= 1;
+        self.blocks.forget(file);
+        self.late.remove(chunks);
+        true
+    }
+}
+
+impl OutFile {
+    fn new(entry: Entry) -> Self {
+        Self {
+            entry,
+            phase: Phase::Sending,
+            started: None,
+            retransmitted: 0,
+            is_eof_sent: false,
+            leaves: Vec::new(),
+            known_leaves: 0,
+            announced: 0,
+            is_finish_asked: false,
+            have: RangeSet::new(),
+            claimed: BTreeMap::new(),
+        }
+    }
+
+    fn allocate_leaves(&mut self, size: u64) {
+        if self.leaves.is_empty() {
+            self.leaves = vec![None; leaf_count(size) as usize];
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Opening a session: probes of the path's size, the token, the first flight (SPEC.md, `handshake`).
+
+use super::{OutgoingSession, Phase};
+use crate::config::{MIN_DATAGRAM, PROBE_SIZES};
+use crate::congestion::ProbeController;
+use crate::error::{ErrorCode, Failure};
+use crate::id::PacketNumber;
+use crate::machine::Event;
+use crate::recovery::sent::MIN_REORDER_WINDOW;
+use crate::session::outgoing::files::Files;
+use crate::time::{Duration, Instant};
+use crate::timer::Timer;
+use crate::transmit::{Ecn, Transmit, TransmitBuf};
+use crate::wire::frame::{Frame, Hello, Retry};
+use crate::wire::header::{Kind, VERSION};
+use crate::wire::packet::{DATA_OVERHEAD, FrameWriter};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+/// First wait for an answer; doubles up to [`MAX_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(300);
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Reports are wished for so often: an eighth of a round trip, within these bounds.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_INTERVAL: Duration = Duration::from_millis(25);
+
+/// What the handshake knows.
+#[derive(Debug)]
+pub(super) struct Opening {
+    max_datagram: usize,
+    /// Sizes of probes that are still to be sent in this round, largest last.
+    probes: Vec<usize>,
+    token: Vec<u8>,
+    datagram_size: usize,
+    sent_at: Instant,
+    rounds: u32,
+    /// Why the receiver would not have us, when it said so: the reason to give when time runs out.
+    pub refusal: Option<Failure>,
+}
+
+impl Opening {
+    pub fn new(max_datagram: usize) -> Self {
+        Self {
+            max_datagram: max_datagram.max(MIN_DATAGRAM),
+            probes: Vec::new(),
+            token: Vec::new(),
+            datagram_size: 0,
+            sent_at: Instant::ZERO,
+            rounds: 0,
+            refusal: None,
+        }
+    }
+
+    /// Whether the token is there, so that packets of the session may go out.
+    pub fn is_sending(&self) -> bool {
+        !self.token.is_empty()
+    }
+
+    /// Bytes of a full data packet.
+    pub fn datagram_size(&self) -> usize {
+        self.datagram_size
+    }
+
+    fn start_probes(&mut self) {
+        let max = self.max_datagram;
+        let mut sizes: Vec<usize> = PROBE_SIZES
+            .into_iter()
+            .filter(|size| *size <= max)
+            .collect();
+        if sizes.first() != Some(&max) && max < PROBE_SIZES[0] {
+            sizes.insert(0, max);
+        }
+        // Later rounds leave out the jumbo frames that some systems answer with an error.
+        if self.rounds > 1 {
+            sizes.retain(|size| *size <= PROBE_SIZES[1]);
+        }
+        sizes.reverse();
+        self.probes = sizes;
+    }
+}
+
+impl OutgoingSession {
+    pub(super) fn report_interval_us(&self) -> u32 {
+        let interval = (self.rtt.smoothed() / 8).clamp(MIN_INTERVAL, MAX_INTERVAL);
+        interval.as_micros() as u32
+    }
+
+    /// The next packet of the handshake, if one is due.
+    pub(super) fn transmit_hello(
+        &mut self,
+        now: Instant,
+        out: &mut TransmitBuf<'_>,
+    ) -> Option<Transmit> {
+        if self.timers.take_due(Timer::Handshake, now) {
+            let wait = FIRST_WAIT * (1 << self.opening.rounds.min(3));
+            let wait = if self.rtt.is_measured() {
+                wait.min(self.rtt.pto() * 2)
+            } else {
+                wait
+            };
+            self.timers.set(
+                Timer::Handshake,
+                now + wait.clamp(MIN_REORDER_WINDOW * 10, MAX_WAIT),
+            );
+            self.opening.rounds += 1;
+            self.opening.sent_at = now;
+            if self.opening.is_sending() {
+                self.opening.probes = [MIN_DATAGRAM].to_vec();
+            } else {
+                self.opening.start_probes();
+            }
+        }
+        let size = self.opening.probes.pop()?;
+        // Without a token no session counts the packet, and so neither do we.
+        let number = if self.opening.is_sending() {
+            self.take_number()
+        } else {
+            PacketNumber(0)
+        };
+        let mut packet = FrameWriter::new(Kind::Hello, self.id, number, self.tag, size);
+        let datagram_size = self.opening.datagram_size as u16;
+        let interval_us = self.report_interval_us();
+        packet.push(&Frame::Hello(Hello {
+            token: &self.opening.token,
+            datagram_size,
+            interval_us,
+        }));
+        packet.pad();
+        out.push(|bytes| packet.finish(bytes));
+        let transmit = out.finish(self.peer, Ecn::NotEct);
+        self.sent
+            .on_sent(now, number.0, 1, transmit.len as u64, true);
+        Some(transmit)
+    }
+
+    pub(super) fn on_retry(&mut self, now: Instant, retry: Retry<'_>) {
+        if self.phase != Phase::Opening || retry.token.is_empty() {
+            return;
+        }
+        let size = usize::from(retry.received_size);
+        if self.opening.is_sending() {
+            // The answer to a smaller probe, or a token that the receiver did not take.
+            if now.since(self.opening.sent_at) > self.rtt.pto() {
+                self.opening.token = retry.token.to_vec();
+                self.timers.set(Timer::Handshake, now);
+            }
+            return;
+        }
+        if size < MIN_DATAGRAM || size > self.opening.max_datagram {
+            return;
+        }
+        if self.opening.rounds == 1 {
+            self.rtt.on_sample(now, now.since(self.opening.sent_at));
+        }
+        self.opening.token = retry.token.to_vec();
+        self.opening.datagram_size = size;
+        self.opening.rounds = 0;
+        self.opening.probes.clear();
+        let manifest = core::mem::take(&mut self.files.files);
+        let manifest = manifest.into_iter().map(|file| file.entry).collect();
+        self.files = Files::new(manifest, size - DATA_OVERHEAD, self.config.read_buffer);
+        self.congestion = Some(Box::new(ProbeController::new(self.rtt.smoothed())));
+        self.peer_window = u64::MAX;
+        self.timers.set(Timer::Handshake, now);
+        self.on_heard(now);
+    }
+
+    /// The first report: the receiver has the session.
+    pub(super) fn on_established(&mut self) {
+        self.phase = Phase::Open;
+        self.timers.stop(Timer::Handshake);
+        self.opening.probes.clear();
+        self.events.push_back(Event::Established);
+    }
+
+    pub(super) fn on_versions(&mut self, now: Instant, versions: &[u8]) {
+        if self.phase == Phase::Opening && !versions.contains(&VERSION) {
+            let text = format!("we speak version {VERSION}, the peer {versions:?}");
+            self.fail(now, Failure::new(ErrorCode::VERSION, text));
+        }
+    }
+}

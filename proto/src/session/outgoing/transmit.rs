@@ -1,0 +1,378 @@
+//! Packets of an open session: control first, then repairs, then what was never sent (SPEC.md, `sender`).
+
+use super::files::{Files, Phase as FilePhase};
+use super::{OutgoingSession, Phase};
+use crate::config::MIN_DATAGRAM;
+use crate::congestion::pacing::Pacer;
+use crate::digest::LEAF_SIZE;
+use crate::error::Failure;
+use crate::id::FileIndex;
+use crate::storage::StorageOp;
+use crate::time::{Duration, Instant};
+use crate::timer::Timer;
+use crate::transmit::{Ecn, Transmit, TransmitBuf};
+use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
+use crate::wire::header::Kind;
+use crate::wire::message::{Message, WireEntry};
+use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Files offered ahead of the one that is being sent.
+const OFFER_AHEAD: u32 = 2_048;
+/// Entries in one message at most; and bytes of offers that wait to leave before more are made.
+const OFFER_ENTRIES: usize = 32;
+const OFFER_BACKLOG: usize = 16 << 10;
+/// Slowest rhythm of probes while data is on its way, and while only storage at the other end is.
+const MAX_PROBE: Duration = Duration::from_millis(500);
+const IDLE_PROBE: Duration = Duration::from_millis(200);
+/// Probes right behind the last data, so that its loss is noticed within a round trip.
+const TAIL_PROBES: u32 = 2;
+/// Leaves that are tried for a repair before first transmissions go on.
+const REPAIR_TRIES: usize = 4;
+/// Times that the closing packet is sent.
+const MAX_CLOSE_PACKETS: u32 = 5;
+
+/// Asking for feedback.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    is_due: bool,
+    /// Probes without an answer.
+    count: u32,
+    tail: u32,
+    /// The receiver has all that there was to send; only its storage is waited for.
+    is_delivered: bool,
+}
+
+impl Probe {
+    pub fn on_report(&mut self, is_news: bool, is_delivered: bool) {
+        self.is_delivered = is_delivered;
+        if is_news {
+            self.count = 0;
+        }
+    }
+}
+
+/// Telling the peer that the session is over.
+#[derive(Debug, Default)]
+pub(super) struct CloseState {
+    failure: Option<Failure>,
+    sent: u32,
+}
+
+impl CloseState {
+    pub fn new(failure: Option<Failure>) -> Self {
+        Self { failure, sent: 0 }
+    }
+}
+
+/// What the next data packet carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Lost(u64),
+    Late(u64),
+    Fresh(u64),
+}
+
+impl OutgoingSession {
+    pub(super) fn rate(&self) -> u64 {
+        let rate = self
+            .congestion
+            .as_ref()
+            .map_or(0, |congestion| congestion.rate());
+        rate.min(self.config.max_rate.unwrap_or(u64::MAX)).max(1)
+    }
+
+    /// Offers the next files.
+    pub(super) fn offer_files(&mut self) {
+        let total = self.files.files.len() as u32;
+        while self.files.offered < total
+            && self.files.offered < self.files.cursor_file().saturating_add(OFFER_AHEAD)
+            && self.control.backlog() < OFFER_BACKLOG
+        {
+            let first = FileIndex(self.files.offered);
+            let rest = self.files.files.get(first.as_usize()..).unwrap_or_default();
+            let entries: Vec<WireEntry> = rest
+                .iter()
+                .take(OFFER_ENTRIES)
+                .map(|file| WireEntry::from(&file.entry))
+                .collect();
+            for entry in &entries {
+                // The manifest is ours: its sizes are bounded, and so is their sum in chunks.
+                let _ = self.files.layout.push(entry.size);
+            }
+            self.files.offered += entries.len() as u32;
+            self.control.push(&Message::Offer { first, entries });
+            if self.files.offered == total {
+                self.control.push(&Message::OfferEnd { files: total });
+            }
+        }
+    }
+
+    pub(super) fn transmit(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> Option<Transmit> {
+        match self.phase {
+            Phase::Closed => None,
+            Phase::Closing => self.transmit_close(now, out),
+            Phase::Opening | Phase::Open => {
+                if self.phase == Phase::Opening {
+                    if let Some(transmit) = self.transmit_hello(now, out) {
+                        return Some(transmit);
+                    }
+                    if !self.opening.is_sending() {
+                        return None;
+                    }
+                }
+                let data =
+                    |this: &mut Self, out: &mut TransmitBuf<'_>| this.transmit_data(now, out);
+                self.transmit_control(now, out).or_else(|| data(self, out))
+            }
+        }
+    }
+
+    fn transmit_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> Option<Transmit> {
+        if !self.timers.take_due(Timer::Close, now) {
+            return None;
+        }
+        if self.close.sent == MAX_CLOSE_PACKETS {
+            self.phase = Phase::Closed;
+            self.timers.stop_all();
+            return None;
+        }
+        self.close.sent += 1;
+        let backoff = 1 << self.close.sent.min(4);
+        self.timers
+            .set(Timer::Close, now + self.rtt.pto() * backoff / 2);
+        let number = self.take_number();
+        let mut packet = FrameWriter::new(Kind::Control, self.id, number, self.tag, MIN_DATAGRAM);
+        packet.push(&Frame::Close(Close {
+            failure: self.close.failure.clone(),
+        }));
+        out.push(|bytes| packet.finish(bytes));
+        Some(out.finish(self.peer, Ecn::NotEct))
+    }
+
+    /// One packet of frames, if there is something to say.
+    fn transmit_control(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> Option<Transmit> {
+        let is_ack_due = self.timers.take_due(Timer::Ack, now);
+        if !is_ack_due && !self.probe.is_due && !self.control.has_next() {
+            return None;
+        }
+        let number = self.take_number();
+        let mut packet = FrameWriter::new(Kind::Control, self.id, number, self.tag, MIN_DATAGRAM);
+        if let Some(largest) = self.receipt.largest() {
+            let delay_us = self.receipt.delay_us(now);
+            let blocks = self.peer_control.ack();
+            packet.push(&Frame::Ack(Ack {
+                largest,
+                delay_us,
+                blocks,
+            }));
+        }
+        if self.probe.is_due {
+            let sent_end = self.files.cursor();
+            let interval_us = self.report_interval_us();
+            packet.push(&Frame::Ping(Ping {
+                sent_end,
+                interval_us,
+            }));
+            self.probe.is_due = false;
+        }
+        let room = packet.room().saturating_sub(32);
+        if let Some((sequence, bytes)) = self.control.next(room) {
+            if packet.push(&Frame::Block(Block { sequence, bytes })) {
+                self.control.on_sent(sequence, number.0);
+            }
+        }
+        out.push(|bytes| packet.finish(bytes));
+        let transmit = out.finish(self.peer, Ecn::Ect0);
+        let bytes = transmit.len as u64;
+        self.sent.on_sent(now, number.0, 1, bytes, true);
+        self.pacer.on_sent(now, bytes, self.rate());
+        self.arm_probe(now);
+        Some(transmit)
+    }
+
+    /// One batch of data packets, as far as pacing, congestion and the receiver's memory allow.
+    fn transmit_data(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> Option<Transmit> {
+        if self.pacer.next() > now {
+            self.timers.set(Timer::Pacing, self.pacer.next());
+            return None;
+        }
+        let rate = self.rate();
+        let in_flight = self.sent.in_flight();
+        let window = self
+            .congestion
+            .as_ref()
+            .map_or(0, |congestion| congestion.window());
+        let window = window.min(self.peer_window);
+        let size = self.opening.datagram_size() as u64;
+        let budget = Pacer::quantum(rate).min(window.saturating_sub(in_flight));
+        if budget < size && in_flight > 0 {
+            self.arm_probe_if_unset(now);
+            return None;
+        }
+        let first = self.next_number;
+        let mut is_app_limited = false;
+        while (out.len() as u64) < budget.max(1) && out.has_room(self.opening.datagram_size()) {
+            let Some(choice) = self.choose() else {
+                is_app_limited = true;
+                break;
+            };
+            self.write_data(now, choice, out);
+        }
+        if out.is_empty() {
+            self.on_nothing_to_send(now);
+            return None;
+        }
+        let transmit = out.finish(self.peer, Ecn::Ect0);
+        let bytes = transmit.len as u64;
+        self.sent
+            .on_sent(now, first, self.next_number - first, bytes, is_app_limited);
+        self.pacer.on_sent(now, bytes, rate);
+        self.probe.tail = 0;
+        self.arm_probe(now);
+        Some(transmit)
+    }
+
+    fn write_data(&mut self, now: Instant, choice: Choice, out: &mut TransmitBuf<'_>) {
+        let (Choice::Lost(chunk) | Choice::Late(chunk) | Choice::Fresh(chunk)) = choice;
+        let number = self.take_number();
+        let Some(place) = self.files.layout.place(chunk) else {
+            return;
+        };
+        let Some((head, tail)) = self.files.payload(chunk, &mut self.storage) else {
+            return;
+        };
+        out.push(|bytes| encode_data_parts(bytes, self.id, number, chunk, head, tail));
+        let len = place.len as u64;
+        self.stats.data_bytes += len;
+        self.flights.on_sent(chunk, number.0);
+        self.files
+            .blocks
+            .touch((place.file, place.offset / LEAF_SIZE));
+        match choice {
+            Choice::Fresh(_) => self.files.on_fresh_sent(now, place.file, len),
+            Choice::Late(_) => {
+                self.files.late.remove(chunk..chunk + 1);
+            }
+            Choice::Lost(_) => {
+                self.stats.retransmitted_bytes += len;
+                if let Some(state) = self.files.get_mut(place.file) {
+                    state.retransmitted += len;
+                }
+            }
+        }
+    }
+
+    /// The next chunk whose content is in memory: repairs first. Reads that are missing are asked for.
+    fn choose(&mut self) -> Option<Choice> {
+        let Self {
+            flights,
+            files,
+            storage,
+            ..
+        } = self;
+        let lost = ready(files, storage, |_, from| flights.next_lost(from)).map(Choice::Lost);
+        lost.or_else(|| {
+            ready(files, storage, |files, from| files.late.first_from(from)).map(Choice::Late)
+        })
+        .or_else(|| {
+            let chunk = files.next_fresh()?;
+            files
+                .payload(chunk, storage)
+                .is_some()
+                .then_some(Choice::Fresh(chunk))
+        })
+    }
+
+    /// Everything is sent, or waits for a read or an answer.
+    fn on_nothing_to_send(&mut self, now: Instant) {
+        let is_tail = self.phase == Phase::Open
+            && self.sent.in_flight() > 0
+            && self.flights.lost_count() == 0
+            && self.probe.tail < TAIL_PROBES
+            && self.files.is_all_sent();
+        if is_tail {
+            let wait = if self.probe.tail == 0 {
+                Duration::ZERO
+            } else {
+                self.sent.reorder_window(self.rtt.smoothed())
+            };
+            self.timers.set_earliest(Timer::Probe, now + wait);
+        } else {
+            self.arm_probe_if_unset(now);
+        }
+    }
+
+    pub(super) fn on_probe(&mut self, now: Instant) {
+        if self.phase != Phase::Open {
+            return self.arm_probe(now);
+        }
+        self.probe.is_due = true;
+        let is_tail = self.probe.tail < TAIL_PROBES && self.files.is_all_sent();
+        if is_tail {
+            self.probe.tail += 1;
+            return;
+        }
+        self.probe.count += 1;
+        self.control.on_probe();
+        let waited = self
+            .sent
+            .oldest_in_flight()
+            .map_or(Duration::ZERO, |at| now.since(at));
+        if waited > (self.rtt.smoothed() * 4).max(MAX_PROBE) {
+            if let Some(congestion) = &mut self.congestion {
+                congestion.on_silence(now);
+            }
+        }
+    }
+
+    fn arm_probe_if_unset(&mut self, now: Instant) {
+        if self.timers.at(Timer::Probe).is_none() {
+            self.arm_probe(now);
+        }
+    }
+
+    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an answer.
+    fn arm_probe(&mut self, now: Instant) {
+        let interval = Duration::from_micros(u64::from(self.report_interval_us()));
+        let pto = self.rtt.pto() + interval;
+        let base = if self.probe.is_delivered {
+            pto.max(IDLE_PROBE)
+        } else {
+            pto
+        };
+        let wait = base * (1 << self.probe.count.min(6));
+        self.timers
+            .set(Timer::Probe, now + wait.min(base.max(MAX_PROBE)));
+    }
+}
+
+/// The first chunk that `next` names from 0 on whose content is in memory.
+fn ready(
+    files: &mut Files,
+    storage: &mut VecDeque<StorageOp>,
+    next: impl Fn(&Files, u64) -> Option<u64>,
+) -> Option<u64> {
+    let mut from = 0;
+    for _ in 0..REPAIR_TRIES {
+        let chunk = next(files, from)?;
+        let place = files.layout.place(chunk)?;
+        let is_wanted = files
+            .get(place.file)
+            .is_some_and(|file| file.phase == FilePhase::Sending);
+        if is_wanted && files.payload(chunk, storage).is_some() {
+            return Some(chunk);
+        }
+        let leaf_end = (place.offset / LEAF_SIZE + 1) * LEAF_SIZE;
+        let bytes = leaf_end.min(files.layout.size(place.file));
+        from = files
+            .layout
+            .chunks_touching(place.file, 0..bytes)
+            .end
+            .max(chunk + 1);
+    }
+    None
+}
+
+const _: () = assert!(DATA_OVERHEAD < MIN_DATAGRAM);

@@ -1,0 +1,11 @@
+use serde::{Deserialize, Serialize};
+
+/// Proves the sender's address and tells what its probe was worth (SPEC.md, `frame-retry`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry<'a> {
+    /// To be returned in the next `Hello`.
+    #[serde(borrow)]
+    pub token: &'a [u8],
+    /// Bytes of UDP payload of the `Hello` that this answers.
+    pub received_size: u16,
+}

@@ -1,0 +1,209 @@
+//! Whole packets: what stands between the header and the checksum (SPEC.md, `packets`).
+
+use super::frame::Frame;
+use super::header::{HEADER_LEN, Header, Kind, VERSION, VERSION_LIST};
+use super::tlv::TLV_HEADER_LEN;
+use super::{DecodeError, checksum, tlv};
+use crate::id::{PacketNumber, SessionId};
+use alloc::vec::Vec;
+
+/// Bytes that a data packet has beside its payload: header, chunk number, checksum.
+pub const DATA_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
+/// Bytes that a packet of frames has beside them: header, tag, checksum.
+pub const FRAMES_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
+/// Most versions that a version list may hold.
+pub const MAX_VERSIONS: usize = 15;
+
+/// A packet whose checksum is right and whose content is well-formed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Packet<'a> {
+    /// One chunk of a file.
+    Data {
+        /// The header.
+        header: Header,
+        /// Number of the chunk in the session.
+        chunk: u64,
+        /// Its content.
+        payload: &'a [u8],
+    },
+    /// Frames: every kind but data.
+    Frames {
+        /// The header.
+        header: Header,
+        /// The secret that both ends share since the first `Hello`.
+        tag: u64,
+        /// In the order of the packet; unknown ignorable ones are left out, and so is padding.
+        frames: Vec<Frame<'a>>,
+    },
+    /// The versions that a peer speaks; the answer to one that it does not.
+    Versions {
+        /// The session of the packet that it answers.
+        session: SessionId,
+        /// Version numbers.
+        versions: &'a [u8],
+    },
+}
+
+impl<'a> Packet<'a> {
+    /// Reads one datagram.
+    pub fn decode(datagram: &'a [u8]) -> Result<Self, DecodeError> {
+        let decoded = Header::decode(datagram);
+        if decoded == Err(DecodeError::Version(VERSION_LIST)) {
+            return Self::decode_versions(datagram);
+        }
+        decoded?;
+        let packet = checksum::verify(datagram).ok_or(DecodeError::Checksum)?;
+        let (header, body) = Header::decode(packet)?;
+        let (fixed, rest) = body
+            .split_first_chunk::<8>()
+            .ok_or(DecodeError::Truncated)?;
+        let fixed = u64::from_be_bytes(*fixed);
+        if header.kind == Kind::Data {
+            return Ok(Self::Data {
+                header,
+                chunk: fixed,
+                payload: rest,
+            });
+        }
+        let mut rest = rest;
+        let mut frames = Vec::new();
+        while !rest.is_empty() {
+            let (kind, body) = tlv::split(&mut rest)?;
+            frames.extend(Frame::decode(kind, body)?);
+        }
+        Ok(Self::Frames {
+            header,
+            tag: fixed,
+            frames,
+        })
+    }
+
+    fn decode_versions(datagram: &'a [u8]) -> Result<Self, DecodeError> {
+        let packet = checksum::verify(datagram).ok_or(DecodeError::Checksum)?;
+        let (fixed, versions) = packet
+            .split_first_chunk::<10>()
+            .ok_or(DecodeError::Truncated)?;
+        let [first, flags, session @ ..] = fixed;
+        if *first != VERSION_LIST << 4 || *flags != 0 {
+            return Err(DecodeError::Reserved);
+        }
+        if versions.is_empty() || versions.len() > MAX_VERSIONS {
+            return Err(DecodeError::Truncated);
+        }
+        Ok(Self::Versions {
+            session: SessionId(u64::from_be_bytes(*session)),
+            versions,
+        })
+    }
+}
+
+/// Appends a data packet.
+pub fn encode_data(
+    out: &mut Vec<u8>,
+    session: SessionId,
+    number: PacketNumber,
+    chunk: u64,
+    payload: &[u8],
+) {
+    encode_data_parts(out, session, number, chunk, payload, &[]);
+}
+
+/// Appends a data packet whose payload lies in two pieces.
+pub fn encode_data_parts(
+    out: &mut Vec<u8>,
+    session: SessionId,
+    number: PacketNumber,
+    chunk: u64,
+    head: &[u8],
+    tail: &[u8],
+) {
+    let start = out.len();
+    out.reserve(DATA_OVERHEAD + head.len() + tail.len());
+    Header {
+        kind: Kind::Data,
+        session,
+        number,
+    }
+    .encode(out);
+    out.extend_from_slice(&chunk.to_be_bytes());
+    out.extend_from_slice(head);
+    out.extend_from_slice(tail);
+    checksum::append(out, start);
+}
+
+/// Appends the list of the versions that this crate speaks.
+pub fn encode_versions(out: &mut Vec<u8>, session: SessionId) {
+    let start = out.len();
+    out.extend_from_slice(&[VERSION_LIST << 4, 0]);
+    out.extend_from_slice(&session.0.to_be_bytes());
+    out.push(VERSION);
+    checksum::append(out, start);
+}
+
+/// Puts frames together into one packet of at most `limit` bytes.
+#[derive(Debug)]
+pub struct FrameWriter {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl FrameWriter {
+    /// An empty packet of this kind.
+    pub fn new(
+        kind: Kind,
+        session: SessionId,
+        number: PacketNumber,
+        tag: u64,
+        limit: usize,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(128);
+        Header {
+            kind,
+            session,
+            number,
+        }
+        .encode(&mut bytes);
+        bytes.extend_from_slice(&tag.to_be_bytes());
+        Self { bytes, limit }
+    }
+
+    /// Bytes that frames may still take, their types and lengths included.
+    pub fn room(&self) -> usize {
+        self.limit
+            .saturating_sub(self.bytes.len())
+            .saturating_sub(checksum::CHECKSUM_LEN)
+    }
+
+    /// Whether no frame was added.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == HEADER_LEN + 8
+    }
+
+    /// Adds `frame` if it fits; answers whether it did.
+    pub fn push(&mut self, frame: &Frame<'_>) -> bool {
+        let (start, room) = (self.bytes.len(), self.room());
+        frame.encode(&mut self.bytes);
+        let fits = self.bytes.len().saturating_sub(start) <= room;
+        if !fits {
+            self.bytes.truncate(start);
+        }
+        fits
+    }
+
+    /// Fills the packet with padding up to its limit.
+    pub fn pad(&mut self) {
+        let room = self.room();
+        if let Some(len) = room.checked_sub(TLV_HEADER_LEN) {
+            let [high, low] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+            self.bytes.extend_from_slice(&[Frame::PADDING, high, low]);
+            self.bytes.resize(self.bytes.len() + len, 0);
+        }
+    }
+
+    /// Appends the packet with its checksum to `out`.
+    pub fn finish(self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.bytes);
+        checksum::append(out, start);
+    }
+}

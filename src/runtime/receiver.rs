@@ -1,0 +1,294 @@
+//! Receiving: one loop for each address, one storage thread for all of them.
+
+use super::clock::Clock;
+use super::driver::{Driver, Ends, Front, Routed, Sessions};
+use super::sources::path_error;
+use super::stop::{Stop, StopReason};
+use super::storage_thread::StorageThread;
+use super::waiter::Waiter;
+use super::{blocking, random};
+use crate::api::{Error, RecvEvent, RecvOptions, SentStatus};
+use crate::net::{ReceiveBuffers, Socket};
+use crate::storage::Store;
+use crate::storage::sink::SinkStore;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{Builder, scope};
+use std::time::Duration;
+use xfer_proto::config::ReceiverConfig;
+use xfer_proto::id::SessionId;
+use xfer_proto::machine::{Event, Received};
+use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::session::IncomingSession;
+use xfer_proto::time::Instant;
+use xfer_proto::transmit::TransmitBuf;
+
+/// Buffers of 64 KiB for what comes in one call.
+const RECEIVE_BUFFERS: usize = 8;
+/// Bytes that all sessions together may hold until storage has taken them.
+const WRITE_BUDGET: usize = 32 << 20;
+/// What one session may hold however many there are.
+const MIN_WRITE_BUFFER: usize = 128 << 10;
+/// When enough files have come, sessions have so long to part from their senders.
+const LINGER: Duration = Duration::from_secs(3);
+/// At the end, the storage thread has so long to finish what was asked of it.
+const STORAGE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Receives files until [`RecvOptions::stop`] or [`RecvOptions::exit_after`] ends it.
+///
+/// `on_event` is called on the calling thread, as things happen.
+///
+/// # Errors
+///
+/// [`Error::Socket`] and [`Error::Path`] when an address or the directory cannot be used;
+/// [`Error::Interrupted`] when a signal ended the call. [`Stop::stop`] ends it with `Ok`.
+pub fn receive(options: &RecvOptions, on_event: &mut dyn FnMut(RecvEvent)) -> Result<(), Error> {
+    let store = SinkStore::open(&options.out, options.on_conflict)
+        .map_err(|source| path_error("receive into", &options.out, source))?;
+    match store.resumable() {
+        0 => {}
+        1 => on_event(RecvEvent::Warning(
+            "1 unfinished file can be resumed".to_owned(),
+        )),
+        count => on_event(RecvEvent::Warning(format!(
+            "{count} unfinished files can be resumed"
+        ))),
+    }
+    receive_into(Box::new(store), options, on_event)
+}
+
+fn receive_into(
+    store: Box<dyn Store>,
+    options: &RecvOptions,
+    on_event: &mut dyn FnMut(RecvEvent),
+) -> Result<(), Error> {
+    let mut sockets = Vec::new();
+    for &address in &options.listen {
+        let socket = Socket::bind(address).map_err(|source| Error::Socket {
+            action: "listen on",
+            address,
+            source,
+        })?;
+        sockets.push(socket);
+    }
+    let storage = StorageThread::start(store).map_err(cannot_start)?;
+    for socket in &sockets {
+        on_event(RecvEvent::Listening(socket.address()));
+    }
+    let shared = Shared {
+        options,
+        storage: &storage,
+        finish: Stop::new(),
+        arrived: AtomicU64::new(0),
+        loops: sockets.len(),
+    };
+    let (events, inbox) = channel();
+    let result = scope(|scope| {
+        let shared = &shared;
+        let loops: Vec<_> = sockets
+            .into_iter()
+            .map(|socket| {
+                let events = events.clone();
+                Builder::new()
+                    .name("xfer-recv".to_owned())
+                    .spawn_scoped(scope, move || listen(socket, shared, events))
+            })
+            .collect();
+        drop(events);
+        if loops.iter().any(Result::is_err) {
+            shared.finish.stop();
+        }
+        inbox.iter().for_each(on_event);
+        loops
+            .into_iter()
+            .try_for_each(|thread| match thread?.join() {
+                Ok(result) => result,
+                Err(_) => Err(io::Error::other("a receiving thread panicked")),
+            })
+    });
+    if !storage.join(STORAGE_PATIENCE) {
+        tracing::warn!("storage is still busy at the end");
+    }
+    result.map_err(cannot_start)?;
+    match options.stop.reason() {
+        Some(StopReason::Signal(signal)) => Err(Error::Interrupted(signal)),
+        Some(StopReason::Asked) | None => Ok(()),
+    }
+}
+
+fn cannot_start(error: io::Error) -> Error {
+    Error::Worker(format!("cannot receive: {error}"))
+}
+
+/// What the loops of one call share.
+struct Shared<'a> {
+    options: &'a RecvOptions,
+    storage: &'a StorageThread,
+    /// Asked to stop when enough files have come.
+    finish: Stop,
+    /// Files committed or found identical.
+    arrived: AtomicU64,
+    loops: usize,
+}
+
+/// Serves one address until the end.
+fn listen(mut socket: Socket, shared: &Shared<'_>, events: Sender<RecvEvent>) -> io::Result<()> {
+    let waiter = Waiter::new()?;
+    let _stops = shared.options.stop.subscribe(waiter.wake());
+    let _finishes = shared.finish.subscribe(waiter.wake());
+    let clock = Clock::start();
+    let ends = Ends {
+        stop: shared.options.stop.clone(),
+        finish: shared.finish.clone(),
+        linger: LINGER,
+    };
+    let front = ReceiverFront::new(shared, events)?;
+    let storage = shared.storage.handle(waiter.wake());
+    let mut driver = Driver::new(front, storage, ends);
+    let buffers = ReceiveBuffers::new(RECEIVE_BUFFERS);
+    let result = blocking::run(&mut driver, &mut socket, &waiter, clock, buffers);
+    driver.finish(clock.now());
+    tracing::debug!(
+        counters = ?socket.counters(),
+        receive_errors = socket.receive_errors(),
+        "socket closed"
+    );
+    if result.is_err() {
+        // The other loops must not go on alone.
+        shared.finish.stop();
+    }
+    result
+}
+
+/// Routes datagrams, and turns what sessions report into events.
+struct ReceiverFront<'a> {
+    shared: &'a Shared<'a>,
+    events: Sender<RecvEvent>,
+    router: Router,
+    write_buffer: usize,
+}
+
+impl<'a> ReceiverFront<'a> {
+    fn new(shared: &'a Shared<'a>, events: Sender<RecvEvent>) -> io::Result<Self> {
+        let options = shared.options;
+        let mut config = RouterConfig::new(random::key()?);
+        config.session = ReceiverConfig {
+            max_file_size: options.max_size.unwrap_or(config.session.max_file_size),
+            max_total_size: options.max_total.unwrap_or(config.session.max_total_size),
+            ..config.session
+        };
+        Ok(Self {
+            shared,
+            events,
+            router: Router::new(config),
+            write_buffer: write_buffer(shared.loops, 1),
+        })
+    }
+
+    fn tell(&self, event: RecvEvent) {
+        // The caller's thread listens until the last loop has ended.
+        let _ = self.events.send(event);
+    }
+}
+
+/// The share of each session. It changes only when their number passes a power of two, so that telling
+/// them all costs little for each that comes or goes.
+fn write_buffer(loops: usize, sessions: usize) -> usize {
+    let shares = loops
+        .max(1)
+        .saturating_mul(sessions.max(1).next_power_of_two());
+    (WRITE_BUDGET / shares).max(MIN_WRITE_BUFFER)
+}
+
+impl Front for ReceiverFront<'_> {
+    type Machine = IncomingSession;
+
+    fn route(
+        &mut self,
+        now: Instant,
+        received: &Received<'_>,
+        peer_of: &dyn Fn(SessionId) -> Option<SocketAddr>,
+        out: &mut TransmitBuf<'_>,
+    ) -> Routed<IncomingSession> {
+        match self.router.route(now, received, peer_of, out) {
+            Route::Session(id) => Routed::Session(id),
+            Route::Incoming(mut session) => {
+                session.set_write_buffer(self.write_buffer);
+                Routed::New(session.id(), session.peer(), session)
+            }
+            Route::Reply(transmit) => Routed::Reply(transmit),
+            Route::Drop(_) => Routed::Drop,
+        }
+    }
+
+    fn on_event(&mut self, _now: Instant, peer: SocketAddr, event: Event) {
+        match event {
+            Event::Established => {}
+            Event::File { entry, status, .. } => {
+                let status = SentStatus::from(status);
+                let has_arrived = !matches!(status, SentStatus::Failed(_));
+                self.tell(RecvEvent::File {
+                    from: peer,
+                    entry,
+                    status,
+                });
+                if has_arrived {
+                    let arrived = self.shared.arrived.fetch_add(1, Ordering::SeqCst) + 1;
+                    if Some(arrived) == self.shared.options.exit_after {
+                        self.shared.finish.stop();
+                    }
+                }
+            }
+            Event::Refused { name, failure, .. } => self.tell(RecvEvent::Warning(format!(
+                "refused `{}` from {peer}: {failure}",
+                name.escape_ascii()
+            ))),
+            Event::Closed(Ok(())) => {}
+            Event::Closed(Err(failure)) => {
+                let failure = failure.to_string();
+                let warning = format!("session with {peer} ended: {}", failure.escape_debug());
+                self.tell(RecvEvent::Warning(warning));
+            }
+        }
+    }
+
+    fn on_removed(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        peer: SocketAddr,
+        session: &IncomingSession,
+    ) {
+        tracing::debug!(%peer, stats = ?session.stats(), "session over");
+        self.router.on_closed(now, id, peer);
+    }
+
+    fn on_population(&mut self, sessions: &mut Sessions<IncomingSession>) {
+        let share = write_buffer(self.shared.loops, sessions.len());
+        if share != self.write_buffer {
+            self.write_buffer = share;
+            for slot in sessions.values_mut() {
+                slot.machine.set_write_buffer(share);
+            }
+        }
+    }
+
+    fn ends_with_sessions(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_write_budget_is_shared() {
+        assert_eq!(write_buffer(1, 0), WRITE_BUDGET);
+        assert_eq!(write_buffer(1, 1), WRITE_BUDGET);
+        assert_eq!(write_buffer(2, 3), WRITE_BUDGET / 8);
+        assert_eq!(write_buffer(1, 4_096), MIN_WRITE_BUFFER);
+    }
+}

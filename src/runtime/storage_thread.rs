@@ -1,0 +1,307 @@
+//! The thread that carries out storage operations, for one loop or for several.
+
+use super::stop::Wake;
+use crate::storage::Store;
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use xfer_proto::error::{ErrorCode, Failure};
+use xfer_proto::id::SessionId;
+use xfer_proto::storage::{Completion, OpId, StorageOp};
+
+/// What a store is told belongs together, with the names that the store knows the sessions by.
+type Batch = Vec<(SessionId, StorageOp)>;
+
+/// A running storage thread. Dropping it lets the thread end after what was asked of it.
+pub(crate) struct StorageThread {
+    requests: Sender<Request>,
+    names: Arc<AtomicU64>,
+    /// In a mutex only so that the threads of several loops may share this.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// One loop's access to the thread.
+pub(crate) struct StorageHandle {
+    requests: Sender<Request>,
+    names: Arc<AtomicU64>,
+    mailbox: Arc<Mailbox>,
+}
+
+/// Completions on their way to one loop.
+struct Mailbox {
+    completions: Mutex<Vec<(SessionId, Completion)>>,
+    wake: Wake,
+}
+
+enum Request {
+    Run(Arc<Mailbox>, Batch),
+    Forget(SessionId),
+}
+
+impl StorageThread {
+    /// Starts a thread over `store`.
+    pub(crate) fn start(store: Box<dyn Store>) -> io::Result<Self> {
+        let (requests, queue) = channel();
+        let (alive, ended) = channel();
+        std::thread::Builder::new()
+            .name("xfer-storage".to_owned())
+            .spawn(move || {
+                Worker::new(store).run(&queue);
+                drop(alive);
+            })?;
+        Ok(Self {
+            requests,
+            names: Arc::new(AtomicU64::new(0)),
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Access for a loop that `wake` wakes when completions are there.
+    pub(crate) fn handle(&self, wake: Wake) -> StorageHandle {
+        StorageHandle {
+            requests: self.requests.clone(),
+            names: Arc::clone(&self.names),
+            mailbox: Arc::new(Mailbox {
+                completions: Mutex::new(Vec::new()),
+                wake,
+            }),
+        }
+    }
+
+    /// Waits until everything that was asked is done, all handles being gone. `false` when that takes
+    /// longer than `patience`: the thread is left to itself.
+    pub(crate) fn join(self, patience: Duration) -> bool {
+        let Self {
+            requests, ended, ..
+        } = self;
+        drop(requests);
+        let ended = ended.into_inner().unwrap_or_else(PoisonError::into_inner);
+        matches!(
+            ended.recv_timeout(patience),
+            Err(RecvTimeoutError::Disconnected)
+        )
+    }
+}
+
+impl StorageHandle {
+    /// A name for a session that no other session of this thread has: names on the wire are the peers'
+    /// choice and may come twice.
+    pub(crate) fn name_session(&self) -> SessionId {
+        SessionId(self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Queues `batch` and leaves it empty.
+    pub(crate) fn submit(&self, batch: &mut Batch) {
+        if !batch.is_empty() {
+            let request = Request::Run(Arc::clone(&self.mailbox), mem::take(batch));
+            // The thread outlives its handles: it ends when the last sender is dropped.
+            let _ = self.requests.send(request);
+        }
+    }
+
+    /// Tells the store that a session is gone, after what was submitted for it.
+    pub(crate) fn forget(&self, session: SessionId) {
+        let _ = self.requests.send(Request::Forget(session));
+    }
+
+    /// Moves the completions that have come to `into`, which is empty.
+    pub(crate) fn take_completions(&self, into: &mut Vec<(SessionId, Completion)>) {
+        mem::swap(&mut *self.mailbox.lock(), into);
+    }
+}
+
+impl Mailbox {
+    fn deliver(&self, session: SessionId, completion: Completion) {
+        let mut completions = self.lock();
+        let was_empty = completions.is_empty();
+        completions.push((session, completion));
+        drop(completions);
+        // Whoever empties the mailbox takes everything, so one call is enough.
+        if was_empty {
+            (self.wake)();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(SessionId, Completion)>> {
+        // Nothing panics while it holds the lock.
+        self.completions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The inside of the thread.
+struct Worker {
+    /// Gone after a panic: its state cannot be trusted any more.
+    store: Option<Box<dyn Store>>,
+    mailboxes: HashMap<SessionId, Arc<Mailbox>>,
+}
+
+impl Worker {
+    fn new(store: Box<dyn Store>) -> Self {
+        Self {
+            store: Some(store),
+            mailboxes: HashMap::new(),
+        }
+    }
+
+    fn run(&mut self, queue: &Receiver<Request>) {
+        while let Ok(first) = queue.recv() {
+            let mut batch = Batch::new();
+            let mut forgotten = Vec::new();
+            // Everything that has queued up goes in one batch, so that commits share their syncs.
+            for request in std::iter::once(first).chain(queue.try_iter()) {
+                match request {
+                    Request::Run(mailbox, operations) => {
+                        for (session, _) in &operations {
+                            self.mailboxes
+                                .entry(*session)
+                                .or_insert_with(|| Arc::clone(&mailbox));
+                        }
+                        batch.extend(operations);
+                    }
+                    Request::Forget(session) => forgotten.push(session),
+                }
+            }
+            self.run_batch(batch);
+            for session in forgotten {
+                self.guarded(|store| store.forget(session));
+                self.mailboxes.remove(&session);
+            }
+        }
+    }
+
+    /// Every operation of `batch` gets its completion, whatever the store does.
+    fn run_batch(&mut self, batch: Batch) {
+        let mut open: HashSet<(SessionId, OpId)> = batch
+            .iter()
+            .filter_map(|(session, operation)| Some((*session, op_id(operation)?)))
+            .collect();
+        let mailboxes = mem::take(&mut self.mailboxes);
+        let mut done = |session: SessionId, completion: Completion| {
+            if open.remove(&(session, completion.op))
+                && let Some(mailbox) = mailboxes.get(&session)
+            {
+                mailbox.deliver(session, completion);
+            }
+        };
+        if !batch.is_empty() {
+            self.guarded(|store| store.run(batch, &mut done));
+        }
+        for (session, op) in open {
+            if let Some(mailbox) = mailboxes.get(&session) {
+                let failure = Failure::new(ErrorCode::INTERNAL, "the storage thread failed");
+                let result = Err(failure);
+                mailbox.deliver(session, Completion { op, result });
+            }
+        }
+        self.mailboxes = mailboxes;
+    }
+
+    fn guarded(&mut self, call: impl FnOnce(&mut dyn Store)) {
+        if let Some(mut store) = self.store.take() {
+            let call = AssertUnwindSafe(|| {
+                call(store.as_mut());
+                store
+            });
+            self.store = catch_unwind(call).ok();
+        }
+    }
+}
+
+/// The operation's name, if it gets a completion.
+fn op_id(operation: &StorageOp) -> Option<OpId> {
+    match operation {
+        StorageOp::Read { op, .. }
+        | StorageOp::Finish { op, .. }
+        | StorageOp::Prepare { op, .. }
+        | StorageOp::DigestExisting { op, .. }
+        | StorageOp::Write { op, .. }
+        | StorageOp::Hash { op, .. }
+        | StorageOp::Checkpoint { op, .. }
+        | StorageOp::Commit { op, .. } => Some(*op),
+        StorageOp::Discard { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xfer_proto::id::FileIndex;
+    use xfer_proto::storage::Done;
+
+    /// Panics at file 1, answers everything else.
+    struct Touchy;
+
+    impl Store for Touchy {
+        fn run(&mut self, batch: Batch, done: &mut dyn FnMut(SessionId, Completion)) {
+            for (session, operation) in batch {
+                let StorageOp::Finish { op, file } = operation else {
+                    panic!("not expected: {operation:?}");
+                };
+                assert_ne!(file, FileIndex(1), "on purpose");
+                let result = Ok(Done::Finished);
+                done(session, Completion { op, result });
+            }
+        }
+
+        fn forget(&mut self, _session: SessionId) {}
+    }
+
+    fn finish(op: u64, file: u32) -> StorageOp {
+        StorageOp::Finish {
+            op: OpId(op),
+            file: FileIndex(file),
+        }
+    }
+
+    /// Completions until `count` have come.
+    fn wait_for(
+        count: usize,
+        handle: &StorageHandle,
+        woken: &Receiver<()>,
+    ) -> Vec<(SessionId, Completion)> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            woken.recv_timeout(Duration::from_secs(10)).unwrap();
+            let mut some = Vec::new();
+            handle.take_completions(&mut some);
+            all.append(&mut some);
+        }
+        all
+    }
+
+    #[test]
+    fn a_panic_fails_what_is_open_and_all_that_follows() {
+        let thread = StorageThread::start(Box::new(Touchy)).unwrap();
+        let (wake, woken) = channel();
+        let handle = thread.handle(Arc::new(move || {
+            let _ = wake.send(());
+        }));
+        let session = handle.name_session();
+        assert_ne!(session, handle.name_session());
+        handle.submit(&mut vec![
+            (session, finish(1, 0)),
+            (session, finish(2, 1)),
+            (session, finish(3, 0)),
+        ]);
+        let mut first = wait_for(3, &handle, &woken);
+        first.sort_by_key(|(_, completion)| completion.op);
+        let results: Vec<bool> = first.iter().map(|(_, done)| done.result.is_ok()).collect();
+        assert_eq!(results, [true, false, false]);
+        handle.submit(&mut vec![(session, finish(4, 0))]);
+        let last = wait_for(1, &handle, &woken);
+        assert_eq!(
+            last[0].1.result.as_ref().unwrap_err().code,
+            ErrorCode::INTERNAL
+        );
+        handle.forget(session);
+        drop(handle);
+        assert!(thread.join(Duration::from_secs(10)));
+    }
+}

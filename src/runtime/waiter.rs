@@ -1,0 +1,181 @@
+//! How the blocking loop sleeps: until its socket is ready, another thread wakes it, or a time has come.
+
+use super::stop::Wake;
+use std::io;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+/// A wait shorter than this is not worth a sleep: timers overshoot by as much.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(50);
+
+/// What to wait for besides the time and wake-ups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Datagrams have come.
+    Readable,
+    /// That, or the socket takes datagrams again.
+    ReadableOrWritable,
+}
+
+/// The place where one blocking loop sleeps.
+pub(crate) struct Waiter(imp::Waiter);
+
+impl Waiter {
+    /// A waiter for the calling thread.
+    pub(crate) fn new() -> io::Result<Self> {
+        imp::Waiter::new().map(Self)
+    }
+
+    /// Ends the current wait, or the next one if there is none.
+    pub(crate) fn wake(&self) -> Wake {
+        self.0.wake()
+    }
+
+    /// Sleeps until `socket` is ready, a wake-up or the end of `timeout`.
+    pub(crate) fn wait(
+        &self,
+        socket: &UdpSocket,
+        interest: Interest,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        if timeout.is_some_and(|timeout| timeout < SHORTEST_SLEEP) {
+            return Ok(());
+        }
+        self.0.wait(socket, interest, timeout)
+    }
+}
+
+/// `ppoll`, whose timeout has nanoseconds, over the socket and a socket pair.
+#[cfg(unix)]
+mod imp {
+    use super::{Interest, Wake};
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::io::{self, Read, Write};
+    use std::net::UdpSocket;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    pub(super) struct Waiter {
+        woken: UnixStream,
+        waker: Arc<UnixStream>,
+    }
+
+    impl Waiter {
+        pub(super) fn new() -> io::Result<Self> {
+            let (woken, waker) = UnixStream::pair()?;
+            woken.set_nonblocking(true)?;
+            waker.set_nonblocking(true)?;
+            sharpen_timers();
+            Ok(Self {
+                woken,
+                waker: Arc::new(waker),
+            })
+        }
+
+        pub(super) fn wake(&self) -> Wake {
+            let waker = Arc::clone(&self.waker);
+            Arc::new(move || {
+                // A full pair means that a wake-up is under way already.
+                let _ = (&*waker).write(&[0]);
+            })
+        }
+
+        pub(super) fn wait(
+            &self,
+            socket: &UdpSocket,
+            interest: Interest,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            let flags = match interest {
+                Interest::Readable => PollFlags::IN,
+                Interest::ReadableOrWritable => PollFlags::IN | PollFlags::OUT,
+            };
+            let timeout = timeout.map(|timeout| Timespec {
+                tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+                tv_nsec: timeout.subsec_nanos().into(),
+            });
+            let mut fds = [
+                PollFd::new(socket, flags),
+                PollFd::new(&self.woken, PollFlags::IN),
+            ];
+            match poll(&mut fds, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            if !fds[1].revents().is_empty() {
+                let _ = (&self.woken).read(&mut [0; 64]);
+            }
+            Ok(())
+        }
+    }
+
+    /// Lets timers of this thread be late by 1 us instead of 50.
+    #[cfg(target_os = "linux")]
+    fn sharpen_timers() {
+        let slack = std::num::NonZeroU64::new(1_000);
+        // Where the system refuses, pacing is a little coarser.
+        let _ = rustix::thread::set_current_timer_slack(slack);
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sharpen_timers() {}
+}
+
+/// The portable way: look again each millisecond, sooner when woken.
+#[cfg(not(unix))]
+mod imp {
+    use super::{Interest, Wake};
+    use std::io;
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+    use std::thread::{self, Thread};
+    use std::time::Duration;
+
+    const INTERVAL: Duration = Duration::from_millis(1);
+
+    pub(super) struct Waiter(Thread);
+
+    impl Waiter {
+        pub(super) fn new() -> io::Result<Self> {
+            Ok(Self(thread::current()))
+        }
+
+        pub(super) fn wake(&self) -> Wake {
+            let thread = self.0.clone();
+            Arc::new(move || thread.unpark())
+        }
+
+        pub(super) fn wait(
+            &self,
+            _socket: &UdpSocket,
+            _interest: Interest,
+            timeout: Option<Duration>,
+        ) -> io::Result<()> {
+            thread::park_timeout(timeout.map_or(INTERVAL, |timeout| timeout.min(INTERVAL)));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_by_a_wake_up_and_by_a_datagram() {
+        let waiter = Waiter::new().unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        (waiter.wake())();
+        // Without a timeout: these end only by what they wait for.
+        waiter.wait(&socket, Interest::Readable, None).unwrap();
+        socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
+        waiter.wait(&socket, Interest::Readable, None).unwrap();
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 1);
+        waiter
+            .wait(&socket, Interest::ReadableOrWritable, None)
+            .unwrap();
+        let timeout = Some(Duration::from_millis(1));
+        waiter.wait(&socket, Interest::Readable, timeout).unwrap();
+    }
+}

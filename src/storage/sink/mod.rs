@@ -1,0 +1,259 @@
+//! The receiving end: files are written beside their place, verified, made durable and only then
+//! moved to their names.
+
+mod commit;
+mod hashing;
+mod partials;
+mod prepare;
+mod receiving;
+mod tree;
+
+use crate::api::OnConflict;
+use crate::storage::fault::{internal, is_out_of_handles};
+use crate::storage::lru::Lru;
+use crate::storage::sys::Dir;
+use crate::storage::{Store, handle_budget};
+use hashing::Hashers;
+use partials::Partials;
+use receiving::Receiving;
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+use tree::Tree;
+use xfer_proto::error::Failure;
+use xfer_proto::id::{FileIndex, SessionId};
+use xfer_proto::manifest::{Entry, Name};
+use xfer_proto::storage::{Completion, Done, OpId, StorageOp};
+
+/// One file of one session.
+type Key = (SessionId, FileIndex);
+
+/// Everything that is received into one directory, by any number of sessions.
+pub(crate) struct SinkStore {
+    tree: Tree,
+    partials: Partials,
+    files: HashMap<Key, Incoming>,
+    /// Final names that a session is receiving for.
+    claims: HashMap<Name, Key>,
+    open: Lru<Key, File>,
+    hashers: Hashers,
+    space: prepare::Space,
+    on_conflict: OnConflict,
+}
+
+/// A file that was prepared.
+struct Incoming {
+    entry: Entry,
+    state: State,
+}
+
+enum State {
+    /// A file of that name and size is there; nothing is received yet.
+    Existing,
+    /// A directory, and whether we made it.
+    Directory { made: bool },
+    /// On its way.
+    Receiving(Receiving),
+}
+
+impl SinkStore {
+    /// Opens `out`, which is made where it is missing, and looks at what earlier runs left there.
+    ///
+    /// # Errors
+    /// Where `out` cannot be made, opened or written.
+    pub(crate) fn open(out: &Path, on_conflict: OnConflict) -> io::Result<Self> {
+        Self::open_at(out, on_conflict, handle_budget(), SystemTime::now())
+    }
+
+    /// The same with at most `handles` open at a time, at the time `now`.
+    fn open_at(
+        out: &Path,
+        on_conflict: OnConflict,
+        handles: usize,
+        now: SystemTime,
+    ) -> io::Result<Self> {
+        make_durable_dir(out)?;
+        let root = Dir::open_path(out)?;
+        let partials = Partials::open(&root, now)?;
+        Ok(Self {
+            tree: Tree::new(root, handles / 4)?,
+            partials,
+            files: HashMap::new(),
+            claims: HashMap::new(),
+            open: Lru::new(handles / 2),
+            hashers: Hashers::new(),
+            space: prepare::Space::default(),
+            on_conflict,
+        })
+    }
+
+    /// How many files of earlier runs can be gone on with, as of opening.
+    pub(crate) fn resumable(&self) -> usize {
+        self.partials.resumable()
+    }
+
+    /// Carries out everything but commits. `None` where no completion belongs to it.
+    fn run_one(
+        &mut self,
+        session: SessionId,
+        op: StorageOp,
+    ) -> Option<(OpId, Result<Done, Failure>)> {
+        Some(match op {
+            StorageOp::Prepare {
+                op,
+                file,
+                entry,
+                differs,
+            } => (
+                op,
+                self.prepare((session, file), entry, differs)
+                    .map(Done::Prepared),
+            ),
+            StorageOp::DigestExisting { op, file } => {
+                (op, self.digest_existing((session, file)).map(Done::Digest))
+            }
+            StorageOp::Write {
+                op,
+                file,
+                offset,
+                data,
+            } => (
+                op,
+                self.write((session, file), offset, &data)
+                    .map(|()| Done::Written),
+            ),
+            StorageOp::Hash { op, file, leaf } => {
+                (op, self.hash((session, file), leaf).map(Done::Digest))
+            }
+            StorageOp::Checkpoint { op, file, leaves } => (
+                op,
+                self.checkpoint((session, file), &leaves)
+                    .map(|()| Done::Recorded),
+            ),
+            StorageOp::Discard { file, keep } => {
+                self.discard((session, file), keep);
+                return None;
+            }
+            StorageOp::Read { op, .. }
+            | StorageOp::Finish { op, .. }
+            | StorageOp::Commit { op, .. } => {
+                (op, Err(internal("read a source at the receiving end")))
+            }
+        })
+    }
+
+    /// The end of a file without a commit.
+    fn discard(&mut self, key: Key, keep: bool) {
+        let kept = keep && self.keep(key);
+        if let Some(part) = self.close_file(key)
+            && !kept
+        {
+            self.partials.remove(&part);
+        }
+    }
+
+    /// Takes the file out of every table; its partial file is the caller's to keep or remove.
+    fn close_file(&mut self, key: Key) -> Option<partials::Part> {
+        self.open.remove(&key);
+        let incoming = self.files.remove(&key)?;
+        if self.claims.get(&incoming.entry.name) == Some(&key) {
+            self.claims.remove(&incoming.entry.name);
+        }
+        let State::Receiving(receiving) = incoming.state else {
+            return None;
+        };
+        self.hashers.forget(key);
+        let part = receiving.part?;
+        self.partials.release(&part);
+        Some(part)
+    }
+
+    /// Repeats an action once where it failed for want of handles, after closing those that can be
+    /// reopened.
+    fn with_handles<T>(
+        &mut self,
+        mut action: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match action(self) {
+            Err(error) if is_out_of_handles(&error) => {
+                self.open.retain(|_| false);
+                self.tree.close_all();
+                action(self)
+            }
+            other => other,
+        }
+    }
+}
+
+impl Store for SinkStore {
+    fn run(
+        &mut self,
+        batch: Vec<(SessionId, StorageOp)>,
+        done: &mut dyn FnMut(SessionId, Completion),
+    ) {
+        let mut commits = Vec::new();
+        let mut committing = HashSet::new();
+        for (session, op) in batch {
+            if let StorageOp::Commit { op, file, .. } = op {
+                commits.push((op, (session, file)));
+                committing.insert((session, file));
+                continue;
+            }
+            if let StorageOp::Discard { file, .. } = op
+                && committing.contains(&(session, file))
+            {
+                // What was asked before it goes first.
+                committing.clear();
+                self.commit(std::mem::take(&mut commits), done);
+            }
+            if let Some((op, result)) = self.run_one(session, op) {
+                done(session, Completion { op, result });
+            }
+        }
+        self.commit(commits, done);
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        let mut files: Vec<Key> = self
+            .files
+            .keys()
+            .filter(|key| key.0 == session)
+            .copied()
+            .collect();
+        files.sort_unstable();
+        for key in files {
+            self.discard(key, true);
+        }
+    }
+}
+
+impl Drop for SinkStore {
+    fn drop(&mut self) {
+        let files: Vec<Key> = self.files.keys().copied().collect();
+        for key in files {
+            self.discard(key, true);
+        }
+        self.partials.close(self.tree.root());
+    }
+}
+
+/// Makes a directory of the user with its parents, so that it survives a power cut.
+fn make_durable_dir(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
+    fs::create_dir_all(path)?;
+    for made in missing {
+        let parent = made
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        Dir::open_path(parent.unwrap_or(Path::new(".")))?.sync()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! While a file arrives: writing, hashing, and the journal for a later session.
+
+use super::partials::Part;
+use super::{Incoming, Key, SinkStore, State};
+use crate::storage::fault::{internal, sink_failure};
+use crate::storage::journal::Writer;
+use crate::storage::sys;
+use std::io;
+use std::time::{Duration, Instant};
+use xfer_proto::digest::leaf_range;
+use xfer_proto::error::{ErrorCode, Failure};
+use xfer_proto::id::Digest;
+use xfer_proto::manifest::Entry;
+use xfer_proto::storage::Leaf;
+
+/// Verified leaves are synced when the last sync is so long ago. A sync holds every session up, and
+/// only a power cut makes it worth something: a killed process loses nothing of what is journaled.
+const SYNC_AGE: Duration = Duration::from_secs(2);
+/// Bytes read back at a time for hashing.
+const READ_BACK: u64 = 256 << 10;
+
+/// A file on its way.
+#[derive(Default)]
+pub(super) struct Receiving {
+    /// Made with the first byte.
+    pub(super) part: Option<Part>,
+    /// One past the last byte that was written.
+    pub(super) end: u64,
+    /// The handle was closed and opened again: it does not know of write errors before.
+    pub(super) reopened: bool,
+    /// A sync failed: the content is not trusted any more, whatever later syncs say.
+    pub(super) failed: bool,
+    journal: Option<Journaling>,
+}
+
+struct Journaling {
+    writer: Writer,
+    unsynced_leaves: u64,
+    synced: Instant,
+}
+
+impl Receiving {
+    /// Goes on from what an earlier session left.
+    pub(super) fn resumed(entry: &Entry, part: Part, end: u64, boot: Option<[u8; 16]>) -> Self {
+        Self {
+            part: Some(part),
+            end,
+            // Opened just before, by us, after whatever wrote the data.
+            reopened: true,
+            journal: Some(Journaling::new(Writer::start(entry, boot).0)),
+            ..Self::default()
+        }
+    }
+}
+
+impl Journaling {
+    fn new(writer: Writer) -> Self {
+        Self {
+            writer,
+            unsynced_leaves: 0,
+            synced: Instant::now(),
+        }
+    }
+}
+
+impl SinkStore {
+    pub(super) fn write(&mut self, key: Key, offset: u64, data: &[u8]) -> Result<(), Failure> {
+        let (entry, _) = self.receiving(key)?;
+        let size = entry.size;
+        let end = offset
+            .checked_add(data.len() as u64)
+            .filter(|end| *end <= size);
+        let Some(end) = end else {
+            return Err(internal("write beyond the end of a file"));
+        };
+        self.ensure_open(key)?;
+        let Some(file) = self.open.get_mut(&key) else {
+            return Err(internal("write a file that is not open"));
+        };
+        if let Err(error) = sys::write_all_at(file, data, offset) {
+            let (entry, _) = self.receiving(key)?;
+            let action = format!("write at byte {offset} of");
+            return Err(sink_failure(&action, &entry.name, &error));
+        }
+        self.hashers.written(key, size, offset, data);
+        let (_, receiving) = self.receiving(key)?;
+        receiving.end = receiving.end.max(end);
+        Ok(())
+    }
+
+    pub(super) fn hash(&mut self, key: Key, leaf: u64) -> Result<Digest, Failure> {
+        let (entry, _) = self.receiving(key)?;
+        let size = entry.size;
+        let mut running = self.hashers.take(key, size, leaf);
+        let end = leaf_range(size, leaf).1;
+        if running.next < end {
+            self.ensure_open(key)?;
+        }
+        let mut buffer = Vec::new();
+        while running.next < end {
+            // At most READ_BACK, so the cast loses nothing.
+            let len = (end - running.next).min(READ_BACK) as usize;
+            let Some(file) = self.open.get_mut(&key) else {
+                return Err(internal("hash a file that is not open"));
+            };
+            let got = match sys::read_exact_at(file, &mut buffer, len, running.next) {
+                Ok(got) if got == len => got,
+                other => {
+                    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+                    let error = other.err().unwrap_or_else(short);
+                    let (entry, _) = self.receiving(key)?;
+                    return Err(sink_failure("read back", &entry.name, &error));
+                }
+            };
+            running.hasher.update(&buffer);
+            running.next += got as u64;
+        }
+        Ok(running.hasher.finish())
+    }
+
+    pub(super) fn checkpoint(&mut self, key: Key, leaves: &[Leaf]) -> Result<(), Failure> {
+        let boot = self.partials.boot();
+        let Some(Incoming {
+            entry,
+            state: State::Receiving(receiving),
+        }) = self.files.get_mut(&key)
+        else {
+            return Err(internal("record a file that is not received"));
+        };
+        let Some(name) = receiving
+            .part
+            .as_ref()
+            .and_then(|part| part.journal.clone())
+        else {
+            return Ok(());
+        };
+        let mut bytes = Vec::new();
+        let is_new = receiving.journal.is_none();
+        let journal = receiving.journal.get_or_insert_with(|| {
+            let (writer, header) = Writer::start(entry, boot);
+            bytes = header;
+            Journaling::new(writer)
+        });
+        for leaf in leaves {
+            bytes.extend_from_slice(&journal.writer.leaf(leaf));
+        }
+        journal.unsynced_leaves += leaves.len() as u64;
+        let is_due = journal.synced.elapsed() >= SYNC_AGE;
+        // A journal that cannot be written costs a later session time, and this one nothing.
+        let _ = self.append(&name, &bytes, is_new, false);
+        if is_due {
+            self.sync_checkpoint(key)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the data durable and then says so in the journal. A sync that fails ends the file.
+    fn sync_checkpoint(&mut self, key: Key) -> Result<(), Failure> {
+        self.ensure_open(key)?;
+        let synced = match self.open.get_mut(&key) {
+            Some(file) => file.sync_data(),
+            None => return Err(internal("sync a file that is not open")),
+        };
+        let (entry, receiving) = self.receiving(key)?;
+        if let Err(error) = synced {
+            receiving.failed = true;
+            let code = ErrorCode::STORAGE_IO;
+            let text = format!("cannot sync `{}`: {error}", entry.name);
+            return Err(Failure::new(code, text));
+        }
+        let name = receiving
+            .part
+            .as_ref()
+            .and_then(|part| part.journal.clone());
+        if let (Some(journal), Some(name)) = (&mut receiving.journal, name) {
+            journal.unsynced_leaves = 0;
+            journal.synced = Instant::now();
+            let mark = journal.writer.sync_mark();
+            let _ = self.append(&name, &mark, false, true);
+        }
+        Ok(())
+    }
+
+    fn append(&self, name: &[u8], bytes: &[u8], is_new: bool, sync: bool) -> io::Result<()> {
+        use std::io::Write;
+        let dir = self.partials.dir()?;
+        let mut file = if is_new {
+            dir.create(name, 0o600)?
+        } else {
+            dir.open_append(name)?
+        };
+        file.write_all(bytes)?;
+        if sync {
+            file.sync_data()?;
+            // The names of the partial file and its journal have to be there after a power cut,
+            // too.
+            dir.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Gets a partial file ready for a later session; false where there is nothing to keep.
+    pub(super) fn keep(&mut self, key: Key) -> bool {
+        let Ok((_, receiving)) = self.receiving(key) else {
+            return false;
+        };
+        let Some(journal) = &receiving.journal else {
+            return false;
+        };
+        let is_synced = journal.unsynced_leaves == 0;
+        !receiving.failed && (is_synced || self.sync_checkpoint(key).is_ok())
+    }
+
+    /// Opens the partial file, or makes it.
+    pub(super) fn ensure_open(&mut self, key: Key) -> Result<(), Failure> {
+        if self.open.get_mut(&key).is_some() {
+            return Ok(());
+        }
+        let (entry, receiving) = self.receiving(key)?;
+        // Cloned for the rare retry below; a file is opened far less often than it is written.
+        let (entry, part) = (entry.clone(), receiving.part.clone());
+        let opened = match part {
+            Some(part) => self
+                .with_handles(|sink| sink.partials.dir()?.open_rw(&part.data))
+                .map(|file| (part, file, true)),
+            None => self
+                .with_handles(|sink| sink.partials.create(sink.tree.root(), &entry))
+                .map(|(part, file)| (part, file, false)),
+        };
+        let (part, file, reopened) = opened
+            .map_err(|error| sink_failure("open the partial file of", &entry.name, &error))?;
+        self.open.insert(key, file);
+        let (_, receiving) = self.receiving(key)?;
+        receiving.part = Some(part);
+        receiving.reopened |= reopened;
+        Ok(())
+    }
+
+    pub(super) fn receiving(&mut self, key: Key) -> Result<(&Entry, &mut Receiving), Failure> {
+        match self.files.get_mut(&key) {
+            Some(Incoming {
+                entry,
+                state: State::Receiving(receiving),
+            }) => Ok((entry, receiving)),
+            _ => Err(internal("use a file that is not received")),
+        }
+    }
+}

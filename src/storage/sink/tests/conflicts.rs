@@ -1,0 +1,123 @@
+//! What happens where the name is taken.
+
+use super::*;
+
+const K: (u64, u32) = (1, 0);
+const L: (u64, u32) = (2, 0);
+
+#[test]
+fn a_file_of_that_size_is_looked_at() {
+    let mut sink = Sink::new();
+    fs::write(sink.out().join("f"), b"old").unwrap();
+    let entry = file("f", 3);
+    assert_eq!(sink.prepare(K, &entry, false), Ok(Prepared::Existing));
+    let op = |op| StorageOp::DigestExisting {
+        op,
+        file: FileIndex(0),
+    };
+    let Done::Digest(digest) = sink.one(1, op).unwrap() else {
+        panic!("not a digest");
+    };
+    assert_eq!(digest.0, *blake3::hash(b"old").as_bytes());
+    assert_eq!(code(sink.prepare(K, &entry, true)), ErrorCode::CONFLICT);
+    assert_eq!(
+        code(sink.prepare(K, &file("f", 4), false)),
+        ErrorCode::CONFLICT
+    );
+    assert_eq!(sink.read("f"), b"old");
+}
+
+#[test]
+fn rename_takes_the_first_free_number() {
+    let mut sink = Sink::with(OnConflict::Rename);
+    fs::create_dir(sink.out().join("d.txt")).unwrap();
+    for (at, content) in [b"one", b"two"].into_iter().enumerate() {
+        sink.receive((1, at as u32), "d.txt", content).unwrap();
+    }
+    assert_eq!(sink.read("d (1).txt"), b"one");
+    assert_eq!(sink.read("d (2).txt"), b"two");
+}
+
+#[test]
+fn overwrite_replaces_at_the_commit() {
+    let mut sink = Sink::with(OnConflict::Overwrite);
+    fs::write(sink.out().join("f"), b"old").unwrap();
+    sink.prepare(K, &file("f", 5), false).unwrap();
+    let digest = sink.fill(K, b"newer");
+    assert_eq!(sink.read("f"), b"old");
+    sink.commit(K, digest).unwrap();
+    assert_eq!(sink.read("f"), b"newer");
+    fs::create_dir(sink.out().join("d")).unwrap();
+    assert_eq!(
+        code(sink.prepare(K, &file("d", 5), false)),
+        ErrorCode::CONFLICT
+    );
+}
+
+#[test]
+fn a_name_taken_midway_follows_the_policy() {
+    for (policy, expected) in [
+        (OnConflict::Refuse, Err(ErrorCode::CONFLICT)),
+        (OnConflict::Rename, Ok("f (1)")),
+        (OnConflict::Overwrite, Ok("f")),
+    ] {
+        let mut sink = Sink::with(policy);
+        sink.prepare(K, &file("f", 3), false).unwrap();
+        let digest = sink.fill(K, b"new");
+        fs::write(sink.out().join("f"), b"mid").unwrap();
+        let result = sink.commit(K, digest);
+        match expected {
+            Err(expected) => {
+                assert_eq!(code(result), expected);
+                assert_eq!(sink.read("f"), b"mid");
+                assert_eq!(sink.tree(), [".xfer-part", "f"]);
+            }
+            Ok(name) => assert_eq!(sink.read(name), b"new"),
+        }
+    }
+}
+
+#[test]
+fn of_two_sessions_with_one_name_one_wins() {
+    for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
+        let mut sink = Sink::with(policy);
+        sink.prepare(K, &file("f", 3), false).unwrap();
+        assert_eq!(
+            code(sink.prepare(L, &file("f", 3), false)),
+            ErrorCode::CONFLICT
+        );
+        sink.store().forget(SessionId(1));
+        sink.receive(L, "f", b"two").unwrap();
+        assert_eq!(sink.read("f"), b"two");
+    }
+}
+
+#[test]
+fn two_sessions_with_one_name_both_arrive_under_rename() {
+    let mut sink = Sink::with(OnConflict::Rename);
+    let content = data(2 * LEAF_SIZE as usize);
+    let entry = file("f", content.len() as u64);
+    sink.prepare(K, &entry, false).unwrap();
+    sink.prepare(L, &entry, false).unwrap();
+    let digest = sink.fill(L, &content);
+    assert_eq!(sink.fill(K, &content), digest);
+    sink.commit(L, digest).unwrap();
+    sink.commit(K, digest).unwrap();
+    assert_eq!(sink.tree(), [".xfer-part", "f", "f (1)"]);
+    assert_eq!(sink.read("f (1)"), content);
+}
+
+#[test]
+fn a_file_where_a_directory_is_needed_is_a_conflict() {
+    let mut sink = Sink::with(OnConflict::Overwrite);
+    fs::write(sink.out().join("f"), b"old").unwrap();
+    assert_eq!(
+        code(sink.prepare(K, &file("f/x", 1), false)),
+        ErrorCode::CONFLICT
+    );
+    assert_eq!(
+        code(sink.prepare(K, &directory("f"), false)),
+        ErrorCode::CONFLICT
+    );
+    assert_eq!(sink.read("f"), b"old");
+}

@@ -1,0 +1,241 @@
+//! What a later run finds.
+
+use super::*;
+use xfer_proto::manifest::PARTIAL_DIR;
+
+const K: (u64, u32) = (1, 0);
+const L: (u64, u32) = (2, 5);
+
+/// Three leaves and a bit, of which the first two arrive and are verified.
+fn interrupted(sink: &mut Sink) -> (Entry, Vec<u8>) {
+    let content = data(3 * LEAF_SIZE as usize + 10);
+    let entry = file("d/big", content.len() as u64);
+    assert_eq!(sink.prepare(K, &entry, false), Ok(Prepared::Fresh));
+    sink.write(K, 0, &content[..2 * LEAF_SIZE as usize + 5])
+        .unwrap();
+    for index in [1, 0] {
+        assert_eq!(sink.hash(K, index), leaf(&content, index).value);
+        sink.checkpoint(K, vec![leaf(&content, index)]);
+    }
+    (entry, content)
+}
+
+fn proven(content: &[u8], indices: &[u64]) -> Prepared {
+    let leaves = indices.iter().map(|index| leaf(content, *index)).collect();
+    Prepared::Partial {
+        leaves,
+        is_same_source: true,
+    }
+}
+
+/// Goes on from the first two leaves to the end.
+fn go_on(sink: &mut Sink, entry: &Entry, content: &[u8]) {
+    assert_eq!(sink.prepare(L, entry, false), Ok(proven(content, &[0, 1])));
+    sink.write(L, 2 * LEAF_SIZE, &content[2 * LEAF_SIZE as usize..])
+        .unwrap();
+    for index in 0..4 {
+        assert_eq!(sink.hash(L, index), leaf(content, index).value);
+    }
+    sink.checkpoint(L, vec![leaf(content, 2), leaf(content, 3)]);
+    sink.commit(L, Digest(*blake3::hash(content).as_bytes()))
+        .unwrap();
+    assert_eq!(sink.read("d/big"), content);
+    sink.store = None;
+    assert_eq!(sink.tree(), ["d", "d/big"]);
+}
+
+fn journal_path(sink: &Sink) -> PathBuf {
+    let hidden = fs::read_dir(sink.out().join(PARTIAL_DIR)).unwrap();
+    let mut paths = hidden.map(|entry| entry.unwrap().path());
+    paths
+        .find(|path| path.extension().is_some_and(|ext| ext == "journal"))
+        .unwrap()
+}
+
+#[test]
+fn a_crash_loses_only_what_was_not_verified() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.crash();
+    assert_eq!(sink.store().resumable(), 1);
+    go_on(&mut sink, &entry, &content);
+}
+
+#[test]
+fn a_session_in_order_leaves_a_synced_journal() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.store().forget(SessionId(1));
+    let journal = fs::read(journal_path(&sink)).unwrap();
+    let (after_boot, _) =
+        crate::storage::journal::read(&journal[..], &entry, Some([1; 16])).unwrap();
+    assert_eq!(after_boot.len(), 2);
+    go_on(&mut sink, &entry, &content);
+}
+
+#[test]
+fn discard_keeps_or_removes_as_told() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.discard(K, true);
+    assert_eq!(
+        sink.prepare(L, &entry, false),
+        Ok(proven(&content, &[0, 1]))
+    );
+    sink.discard(L, false);
+    assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
+    assert_eq!(sink.tree(), [PARTIAL_DIR, "d"]);
+}
+
+#[test]
+fn a_crash_twice_goes_on_twice() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.crash();
+    sink.prepare(L, &entry, false).unwrap();
+    sink.write(
+        L,
+        2 * LEAF_SIZE,
+        &content[2 * LEAF_SIZE as usize..3 * LEAF_SIZE as usize],
+    )
+    .unwrap();
+    sink.checkpoint(L, vec![leaf(&content, 2)]);
+    sink.crash();
+    assert_eq!(
+        sink.prepare(K, &entry, false),
+        Ok(proven(&content, &[0, 1, 2]))
+    );
+}
+
+#[test]
+fn a_damaged_journal_proves_less_and_never_wrong() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.crash();
+    let path = journal_path(&sink);
+    let data_path = path.with_extension("part");
+    let (journal, partial) = (fs::read(&path).unwrap(), fs::read(&data_path).unwrap());
+    let header = journal.len() - 2 * 45;
+    for (at, expected) in [
+        (header + 60, &[1][..]),
+        (header + 3, &[]),
+        (10, &[]),
+        (3, &[]),
+    ] {
+        for torn in [true, false] {
+            let mut damaged = journal.clone();
+            if torn {
+                damaged.truncate(at);
+            } else {
+                damaged[at] ^= 1;
+            }
+            fs::write(&path, damaged).unwrap();
+            fs::write(&data_path, &partial).unwrap();
+            let prepared = sink.prepare(L, &entry, false).unwrap();
+            let wanted = match expected {
+                [] => Prepared::Fresh,
+                _ => proven(&content, expected),
+            };
+            assert_eq!(prepared, wanted, "at {at}, torn {torn}");
+            // Whatever was found, the file arrives.
+            let digest = sink.fill(L, &content);
+            sink.commit(L, digest).unwrap();
+            assert_eq!(sink.read("d/big"), content);
+            fs::remove_file(sink.out().join("d/big")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_partial_file_that_lost_its_end_proves_less() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.crash();
+    let path = journal_path(&sink).with_extension("part");
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(LEAF_SIZE + 1).unwrap();
+    assert_eq!(sink.prepare(L, &entry, false), Ok(proven(&content, &[0])));
+}
+
+#[test]
+fn another_version_of_the_file_starts_anew() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.discard(K, true);
+    let modified = Some(Timestamp {
+        nanos: 1,
+        ..MODIFIED
+    });
+    let newer = Entry {
+        modified,
+        ..entry.clone()
+    };
+    assert_eq!(sink.prepare(L, &newer, false), Ok(Prepared::Fresh));
+    sink.discard(L, false);
+    assert_eq!(
+        sink.prepare(L, &entry, false),
+        Ok(proven(&content, &[0, 1]))
+    );
+}
+
+#[test]
+fn old_and_useless_files_are_cleaned_up() {
+    let mut sink = Sink::new();
+    interrupted(&mut sink);
+    sink.crash();
+    let hidden = sink.out().join(PARTIAL_DIR);
+    for name in [
+        "tmp-1",
+        "guest-1",
+        "aa.part",
+        "bb.journal",
+        "cc.journal-new",
+        "notes",
+    ] {
+        fs::write(hidden.join(name), b"").unwrap();
+    }
+    sink.reopen_as(OnConflict::Refuse);
+    assert_eq!(sink.store().resumable(), 1);
+    let left = fs::read_dir(&hidden).unwrap().count();
+    assert_eq!(left, 4, "{:?}", sink.tree());
+    sink.store = None;
+    let later = SystemTime::now() + Duration::from_secs(8 * 24 * 3600);
+    let store = SinkStore::open_at(&sink.out(), OnConflict::Refuse, 20, later).unwrap();
+    assert_eq!(store.resumable(), 0);
+    drop(store);
+    assert_eq!(sink.tree(), [PARTIAL_DIR, ".xfer-part/notes", "d"]);
+}
+
+#[test]
+fn a_second_receiver_leaves_the_first_alone() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    let mut other = Sink {
+        store: Some(SinkStore::open(&sink.out(), OnConflict::Refuse).unwrap()),
+        dir: tempfile::tempdir().unwrap(),
+        next_op: 0,
+    };
+    assert_eq!(other.prepare(L, &entry, false), Ok(Prepared::Fresh));
+    let digest = other.fill(L, &content);
+    other.checkpoint(L, vec![leaf(&content, 0)]);
+    other.commit(L, digest).unwrap();
+    drop(other.store.take());
+    assert_eq!(sink.fill(K, &content), digest);
+    assert_eq!(code(sink.commit(K, digest)), ErrorCode::CONFLICT);
+    assert_eq!(sink.read("d/big"), content);
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    let key = (SessionId(1), FileIndex(0));
+    sink.store().receiving(key).unwrap().1.failed = true;
+    sink.write(K, 2 * LEAF_SIZE, &content[2 * LEAF_SIZE as usize..])
+        .unwrap();
+    assert_eq!(
+        code(sink.commit(K, xfer_proto::digest::empty())),
+        ErrorCode::STORAGE_IO
+    );
+    assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
+}

@@ -1,0 +1,281 @@
+//! The command line of the simulator.
+
+use std::str::FromStr;
+use xfer_sim::cross::CrossKind;
+use xfer_sim::explore::Space;
+use xfer_sim::fairness::Contest;
+use xfer_sim::queue::{MILLISECOND, SECOND};
+use xfer_sim::schedule::Profile;
+use xfer_sim::table::{Cell, Span};
+
+/// What `--help` would say.
+pub const USAGE: &str = "\
+xfer-sim seeds [--from N] [--count N] [--profile quick|full] [--threads N] [--show N]
+xfer-sim replay SEED [--profile quick|full] [--trace]
+xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show N]
+xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
+               [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
+               [--from N] [--seeds N] [--threads N] [--json]
+xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS] and the options of table";
+
+/// The whole command line.
+pub struct Args {
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+pub enum Command {
+    /// Run many seeds.
+    Seeds(SeedsArgs),
+    /// Run one and tell about it.
+    Replay {
+        /// Which.
+        seed: u64,
+        /// How much goes wrong in it.
+        profile: Profile,
+        /// A line for every packet.
+        trace: bool,
+    },
+    /// Go through a small case exhaustively.
+    Explore {
+        /// The case.
+        space: Space,
+        /// Failures to print at most.
+        show: usize,
+    },
+    /// Measure throughput.
+    Table(TableArgs),
+    /// Measure shares of a link.
+    Fair(FairArgs),
+}
+
+/// Of `fair`.
+pub struct FairArgs {
+    own: u64,
+    cubic: usize,
+    bbr: usize,
+    others_first: bool,
+    stagger: f64,
+    /// Links, times, seeds.
+    pub table: TableArgs,
+}
+
+impl FairArgs {
+    /// One contest for every cell of the table.
+    pub fn contests(&self) -> Vec<Contest> {
+        let mut others = vec![CrossKind::Cubic; self.cubic];
+        others.extend(vec![CrossKind::Bbr; self.bbr]);
+        let cells = self.table.cells().into_iter();
+        cells
+            .map(|cell| Contest {
+                cell,
+                own: self.own,
+                others: others.clone(),
+                stagger: (self.stagger * MILLISECOND as f64) as u64,
+                others_first: self.others_first,
+            })
+            .collect()
+    }
+}
+
+/// Of `seeds`.
+pub struct SeedsArgs {
+    /// The first.
+    pub from: u64,
+    /// How many.
+    pub count: u64,
+    /// How much goes wrong.
+    pub profile: Profile,
+    /// At once.
+    pub threads: usize,
+    /// Failures to print at most.
+    pub show: usize,
+}
+
+impl SeedsArgs {
+    /// The profile as it was named.
+    pub fn profile_name(&self) -> &'static str {
+        match self.profile {
+            Profile::Quick => "quick",
+            Profile::Full => "full",
+        }
+    }
+}
+
+/// Of `table`.
+pub struct TableArgs {
+    rates: Vec<f64>,
+    rtts: Vec<f64>,
+    losses: Vec<f64>,
+    queues: Vec<f64>,
+    jitter: f64,
+    reorder: f64,
+    overhead: u64,
+    seconds: f64,
+    warm_up: f64,
+    /// The first seed.
+    pub from: u64,
+    /// Seeds a cell.
+    pub seeds: u64,
+    /// At once.
+    pub threads: usize,
+    /// For programs.
+    pub json: bool,
+}
+
+impl TableArgs {
+    /// Every combination, losses fastest.
+    pub fn cells(&self) -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for rate in &self.rates {
+            for rtt in &self.rtts {
+                for queue in &self.queues {
+                    cells.extend(self.losses.iter().map(|loss| Cell {
+                        rate: (rate * 1e6) as u64,
+                        rtt: (rtt * MILLISECOND as f64) as u64,
+                        loss_ppm: (loss * 1e4) as u32,
+                        queue_per_cent: (queue * 100.0) as u64,
+                        jitter: (self.jitter * MILLISECOND as f64) as u64,
+                        reorder_ppm: (self.reorder * 1e4) as u32,
+                        overhead: self.overhead,
+                    }));
+                }
+            }
+        }
+        cells
+    }
+
+    /// How long each run is.
+    pub fn span(&self) -> Span {
+        Span {
+            warm_up: (self.warm_up * SECOND as f64) as u64,
+            total: (self.seconds * SECOND as f64) as u64,
+        }
+    }
+}
+
+impl Args {
+    /// Reads the arguments behind the program's name.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut rest = Rest(arguments.collect());
+        let command = match rest.0.is_empty() {
+            true => String::new(),
+            false => rest.0.remove(0),
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let command = match command.as_str() {
+            "seeds" => Command::Seeds(SeedsArgs {
+                from: rest.value("--from", 0)?,
+                count: rest.value("--count", 10_000)?,
+                profile: rest.profile()?,
+                threads: rest.value("--threads", threads)?,
+                show: rest.value("--show", 20)?,
+            }),
+            "replay" => {
+                let (profile, trace) = (rest.profile()?, rest.flag("--trace"));
+                let seed = rest.0.pop().ok_or("replay needs a seed")?;
+                let seed = seed.parse().map_err(|_| format!("no seed: {seed}"))?;
+                Command::Replay {
+                    seed,
+                    profile,
+                    trace,
+                }
+            }
+            "explore" => Command::Explore {
+                space: Space {
+                    sizes: rest
+                        .list("--sizes", &[2_500.0])?
+                        .into_iter()
+                        .map(|size| size as u64)
+                        .collect(),
+                    max_faults: rest.value("--faults", 2)?,
+                    max_packets: rest.value("--packets", 60)?,
+                    crashes: rest.flag("--crashes"),
+                },
+                show: rest.value("--show", 10)?,
+            },
+            "table" => Command::Table(rest.table(threads)?),
+            "fair" => Command::Fair(FairArgs {
+                own: rest.value("--own", 2)?,
+                cubic: rest.value("--cubic", 0)?,
+                bbr: rest.value("--bbr", 0)?,
+                others_first: rest.flag("--others-first"),
+                stagger: rest.value("--stagger", 700.0)?,
+                table: rest.table(threads)?,
+            }),
+            other => return Err(format!("unknown command `{other}`")),
+        };
+        match rest.0.first() {
+            Some(left) => Err(format!("unexpected `{left}`")),
+            None => Ok(Self { command }),
+        }
+    }
+}
+
+/// Arguments not read yet.
+struct Rest(Vec<String>);
+
+impl Rest {
+    fn flag(&mut self, name: &str) -> bool {
+        let at = self.0.iter().position(|argument| argument == name);
+        at.map(|at| self.0.remove(at)).is_some()
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>, String> {
+        let Some(at) = self.0.iter().position(|argument| argument == name) else {
+            return Ok(None);
+        };
+        if at + 1 == self.0.len() {
+            return Err(format!("{name} needs a value"));
+        }
+        self.0.remove(at);
+        Ok(Some(self.0.remove(at)))
+    }
+
+    fn value<T: FromStr>(&mut self, name: &str, default: T) -> Result<T, String> {
+        match self.text(name)? {
+            Some(text) => text
+                .parse()
+                .map_err(|_| format!("{name}: bad value `{text}`")),
+            None => Ok(default),
+        }
+    }
+
+    fn list(&mut self, name: &str, default: &[f64]) -> Result<Vec<f64>, String> {
+        let Some(text) = self.text(name)? else {
+            return Ok(default.to_vec());
+        };
+        let parts = text.split(',').map(|part| {
+            let number = part.parse();
+            number.map_err(|_| format!("{name}: bad number `{part}`"))
+        });
+        parts.collect()
+    }
+
+    fn table(&mut self, threads: usize) -> Result<TableArgs, String> {
+        Ok(TableArgs {
+            rates: self.list("--rates", &[10.0, 100.0])?,
+            rtts: self.list("--rtts", &[10.0, 50.0, 100.0, 300.0])?,
+            losses: self.list("--losses", &[0.0, 1.0, 5.0, 10.0])?,
+            queues: self.list("--queues", &[1.0])?,
+            jitter: self.value("--jitter", 0.0)?,
+            reorder: self.value("--reorder", 0.0)?,
+            overhead: self.value("--overhead", 0)?,
+            seconds: self.value("--seconds", 60.0)?,
+            warm_up: self.value("--warm-up", 15.0)?,
+            from: self.value("--from", 1)?,
+            seeds: self.value("--seeds", 8)?,
+            threads: self.value("--threads", threads)?,
+            json: self.flag("--json"),
+        })
+    }
+
+    fn profile(&mut self) -> Result<Profile, String> {
+        match self.text("--profile")?.as_deref() {
+            None | Some("quick") => Ok(Profile::Quick),
+            Some("full") => Ok(Profile::Full),
+            Some(other) => Err(format!("unknown profile `{other}`")),
+        }
+    }
+}
