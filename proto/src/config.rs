@@ -42,7 +42,7 @@ pub struct SenderConfig {
     pub idle_timeout: Duration,
     /// Upper bound of the sending rate, in bytes a second of UDP payload. Default none.
     pub max_rate: Option<u64>,
-    /// Bytes of source blocks held at once: read-ahead and repairs; at least 3 MiB. Default 8 MiB.
+    /// Bytes of source blocks held at once: read-ahead and repairs; at least 4 MiB. Default 8 MiB.
     pub read_buffer: usize,
     /// Seeds the jitter of timers.
     pub seed: u64,

@@ -206,6 +206,10 @@ impl IncomingSession {
             return;
         }
         for frame in frames {
+            // A frame may have ended the session: what stands behind it is not looked at.
+            if self.phase != Phase::Open {
+                return;
+            }
             match frame {
                 Frame::Hello(Hello { interval_us, .. }) => {
                     self.reporting.set_interval(interval_us);

@@ -46,6 +46,10 @@ impl OutgoingSession {
         }
         self.on_heard(now);
         for frame in frames {
+            // A frame may have ended the session: what stands behind it is not looked at.
+            if !matches!(self.phase, Phase::Opening | Phase::Open) {
+                return;
+            }
             match frame {
                 Frame::Report(report) => self.on_report(now, header.number.0, &report),
                 Frame::Block(block) => {
