@@ -17,8 +17,8 @@ const PIPES_PER_ROUND_TRIP: u32 = 4;
 pub struct Profile {
     /// Bits a second each way; `None` is not limited.
     pub rate: Option<u64>,
-    /// Bytes that may wait each way; what comes on top is dropped. `None` is one rate × round trip,
-    /// and at least 64 KiB.
+    /// Bytes that may wait each way; what comes on top is dropped. `None` is one rate × round
+    /// trip, and at least 64 KiB.
     pub queue: Option<u64>,
     /// The round-trip time between two hosts of this profile. A quarter of it lies in each of the
     /// four pipes of a round trip.

@@ -1,4 +1,5 @@
-//! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md, `congestion`).
+//! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md,
+//! `congestion`).
 
 pub mod pacing;
 mod probe;
@@ -65,8 +66,8 @@ pub struct Feedback {
     pub lost: u64,
     /// Packets marked "congestion experienced" since the last report.
     pub ce: u64,
-    /// Datagrams that the receiving host itself dropped since the last report. They are among `lost`, and
-    /// they say nothing about the path.
+    /// Datagrams that the receiving host itself dropped since the last report. They are among
+    /// `lost`, and they say nothing about the path.
     pub host_drops: u64,
     /// Bytes in flight.
     pub in_flight: u64,

@@ -1,5 +1,5 @@
-//! A simple controller that tolerates loss: it paces at the largest delivery rate seen lately, and looks for
-//! more from time to time.
+//! A simple controller that tolerates loss: it paces at the largest delivery rate seen lately, and
+//! looks for more from time to time.
 
 use super::{Controller, Feedback, bytes_in, rate_of};
 use crate::time::{Duration, Instant};
@@ -10,9 +10,11 @@ const MIN_WINDOW: u64 = 8 * 1_472;
 /// Gains in thousandths.
 const STARTUP_GAIN: u64 = 2_770;
 const CYCLE: [u64; 8] = [1_250, 750, 1_000, 1_000, 1_000, 1_000, 1_000, 1_000];
-/// Loss up to this share, in thousandths, is taken for the path's own and does not slow the sender down.
+/// Loss up to this share, in thousandths, is taken for the path's own and does not slow the sender
+/// down.
 const TOLERATED_LOSS: u64 = 200;
-/// The rate never falls below the smallest window in this time, or in a round trip if that is longer.
+/// The rate never falls below the smallest window in this time, or in a round trip if that is
+/// longer.
 const MIN_RATE_TIME: Duration = Duration::from_millis(100);
 const FILTER_ROUNDS: u64 = 10;
 

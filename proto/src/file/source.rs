@@ -1,5 +1,5 @@
-//! The sender's blocks: whole leaves of source files, read ahead of the first transmission and kept for
-//! repairs while there is room.
+//! The sender's blocks: whole leaves of source files, read ahead of the first transmission and kept
+//! for repairs while there is room.
 
 use crate::digest::LEAF_SIZE;
 use crate::id::FileIndex;
@@ -73,7 +73,8 @@ impl Blocks {
         }
     }
 
-    /// The read `op` has ended; answers which block it was for. The data is kept if it is still wanted.
+    /// The read `op` has ended; answers which block it was for. The data is kept if it is still
+    /// wanted.
     pub fn on_read(&mut self, op: OpId, data: Option<Bytes>) -> Option<BlockKey> {
         let key = self.reads.remove(&op)?;
         self.tick += 1;

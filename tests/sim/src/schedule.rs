@@ -139,8 +139,8 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     plan
 }
 
-/// By when a run must be over: the last fault, then for every attempt the time-outs of both ends and a
-/// generous time for the bytes.
+/// By when a run must be over: the last fault, then for every attempt the time-outs of both ends
+/// and a generous time for the bytes.
 fn deadline(scenario: &Scenario) -> Nanos {
     let healed = scenario
         .links

@@ -335,7 +335,8 @@ impl IncomingSession {
         if values.map(|values| digest::root(&values)) == Some(eof) {
             self.commit(file, eof);
         } else {
-            // Each leaf is what the sender said, and yet the whole is not: sending again cannot help.
+            // Each leaf is what the sender said, and yet the whole is not: sending again cannot
+            // help.
             let failure = Failure::from(ErrorCode::INTEGRITY);
             self.finish(now, file, Err((failure, false)));
         }

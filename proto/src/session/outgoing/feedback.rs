@@ -75,8 +75,9 @@ impl OutgoingSession {
         }
     }
 
-    /// The peer says that it does not know the session. That may be an answer to a packet which overtook
-    /// the `Hello`, so it is believed only if it is said again and nothing was heard in between.
+    /// The peer says that it does not know the session. That may be an answer to a packet which
+    /// overtook the `Hello`, so it is believed only if it is said again and nothing was heard
+    /// in between.
     fn on_reset(&mut self, now: Instant, close: Close) {
         match self.reset_at {
             None => self.reset_at = Some(now),
@@ -85,7 +86,8 @@ impl OutgoingSession {
         }
     }
 
-    /// The receiver ended the session before every file had its status, or it does not know it any more.
+    /// The receiver ended the session before every file had its status, or it does not know it any
+    /// more.
     fn on_close(&mut self, now: Instant, close: Close) {
         let failure = close
             .failure

@@ -1,4 +1,5 @@
-//! The files of an outgoing session: what is read, what is to be sent, what the receiver said of each.
+//! The files of an outgoing session: what is read, what is to be sent, what the receiver said of
+//! each.
 
 use crate::digest::{self, leaf_count};
 use crate::file::layout::Layout;
@@ -340,8 +341,8 @@ impl Files {
         }
     }
 
-    /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the read that
-    /// brings it.
+    /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the
+    /// read that brings it.
     pub fn payload(
         &mut self,
         chunk: u64,
@@ -375,8 +376,9 @@ impl Files {
         Some((cut(first, place.offset, border)?, cut(last, border, end)?))
     }
 
-    /// The receiver has this leaf from an earlier session, of the source as it is or (not `is_same_source`)
-    /// of one that looked like it: then our own value decides once it is known.
+    /// The receiver has this leaf from an earlier session, of the source as it is or (not
+    /// `is_same_source`) of one that looked like it: then our own value decides once it is
+    /// known.
     pub fn on_resume(
         &mut self,
         file: FileIndex,

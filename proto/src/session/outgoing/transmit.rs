@@ -1,4 +1,5 @@
-//! Packets of an open session: control first, then repairs, then what was never sent (SPEC.md, `sender`).
+//! Packets of an open session: control first, then repairs, then what was never sent (SPEC.md,
+//! `sender`).
 
 use super::files::{Files, Phase as FilePhase};
 use super::{OutgoingSession, Phase};
@@ -264,7 +265,8 @@ impl OutgoingSession {
         }
     }
 
-    /// The next chunk whose content is in memory: repairs first. Reads that are missing are asked for.
+    /// The next chunk whose content is in memory: repairs first. Reads that are missing are asked
+    /// for.
     fn choose(&mut self) -> Option<Choice> {
         let Self {
             flights,
@@ -333,7 +335,8 @@ impl OutgoingSession {
         }
     }
 
-    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an answer.
+    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an
+    /// answer.
     fn arm_probe(&mut self, now: Instant) {
         let interval = Duration::from_micros(u64::from(self.report_interval_us()));
         let pto = self.rtt.pto() + interval;

@@ -33,8 +33,8 @@ pub struct DiskConfig {
     pub capacity: Option<u64>,
     /// Operations that fail.
     pub failures: Vec<OpFailure>,
-    /// Whether wrong bytes may be written, to be found by their digest: only where the network repairs the
-    /// checksum of what it damaged.
+    /// Whether wrong bytes may be written, to be found by their digest: only where the network
+    /// repairs the checksum of what it damaged.
     pub tolerates_wrong_writes: bool,
 }
 
