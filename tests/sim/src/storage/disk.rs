@@ -224,10 +224,14 @@ impl Disk {
         } else {
             let mut found = self.partials.remove(&entry.name);
             if let Some(found) = found.as_mut().filter(|found| !found.leaves().is_empty()) {
+                // Only a source with an identity can be known again; asked before the partial is taken
+                // for one of this content.
+                let has_identity = entry.identity.is_some() && entry.modified.is_some();
+                let is_same_source = has_identity && found.seed == content.seed();
                 found.adopt(content);
                 answer = Prepared::Partial {
                     leaves: found.leaves().to_vec(),
-                    is_same_source: found.seed == content.seed(),
+                    is_same_source,
                 };
             }
             partial = found.filter(|found| found.seed == content.seed());
