@@ -224,8 +224,8 @@ impl Disk {
         } else {
             let mut found = self.partials.remove(&entry.name);
             if let Some(found) = found.as_mut().filter(|found| !found.leaves().is_empty()) {
-                // Only a source with an identity can be known again, and only where every leaf on record
-                // is of it: a session may have gone on from leaves of another.
+                // Only a source with an identity can be known again, and only where every leaf on
+                // record is of it: a session may have gone on from leaves of another.
                 let has_identity = entry.identity.is_some() && entry.modified.is_some();
                 let is_same_source = has_identity
                     && (found.leaves().iter()).all(|it| it.value == content.leaf(it.index));
