@@ -261,6 +261,10 @@ impl IncomingSession {
                 leaves: part.to_vec(),
             });
         }
+        // What the sender has said of these leaves before is held against what was kept.
+        for (leaf, _) in taken {
+            self.check_leaf(now, file, leaf);
+        }
     }
 
     fn on_hashed(&mut self, now: Instant, file: FileIndex, leaf: u64, value: Digest) {
