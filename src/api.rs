@@ -18,13 +18,15 @@ pub const DEFAULT_PORT: u16 = 10_000;
 /// The protocol, the files and the summary are the same in all four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
-    /// Worker processes, started and joined in order, with blocking I/O. One crash harms one worker.
+    /// Worker processes, started and joined in order, with blocking I/O. One crash harms one
+    /// worker.
     Process,
     /// The same with threads: the least overhead.
     Thread,
     /// A pool of worker processes; jobs are futures, results are gathered as they finish.
     ProcessAsync,
-    /// A pool of tasks on an asynchronous runtime: the cheapest way to many destinations. The default.
+    /// A pool of tasks on an asynchronous runtime: the cheapest way to many destinations. The
+    /// default.
     ThreadAsync,
 }
 
@@ -181,7 +183,8 @@ pub enum RecvEvent {
     Warning(String),
 }
 
-/// Why a call as a whole could not be carried out. Failures of single files are not here but in their events.
+/// Why a call as a whole could not be carried out. Failures of single files are not here but in
+/// their events.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory of ours.

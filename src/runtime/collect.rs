@@ -6,7 +6,8 @@ use std::time::Instant;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::manifest::Name;
 
-/// Takes the notes of all jobs, and sees to it that every file of every job gets exactly one status.
+/// Takes the notes of all jobs, and sees to it that every file of every job gets exactly one
+/// status.
 pub(crate) struct Collector<'a> {
     jobs: &'a [Job],
     /// For each job, the files that have no status yet.

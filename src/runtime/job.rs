@@ -11,7 +11,8 @@ use xfer_proto::manifest::Entry;
 
 /// A file or an empty directory to send.
 ///
-/// The path is an `OsString` because not every path is UTF-8, and a `PathBuf` travels only if it is.
+/// The path is an `OsString` because not every path is UTF-8, and a `PathBuf` travels only if it
+/// is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SourceFile {
     /// Where it is.

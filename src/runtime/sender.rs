@@ -122,7 +122,6 @@ impl<'a> Run<'a> {
             max_rate: job.max_rate,
             read_buffer: job.read_buffer,
             seed: random::word()?,
-            ..SenderConfig::default()
         };
         let manifest = job.files.iter().map(|file| file.entry.clone()).collect();
         let tag = random::word()?;

@@ -10,8 +10,8 @@ const SCALE: f64 = 0.4;
 const BETA: f64 = 0.7;
 /// Additive increase that is as fast as Reno's, given that beta.
 const FRIENDLY: f64 = 3.0 * (1.0 - BETA) / (1.0 + BETA);
-/// HyStart leaves slow start when the smallest delay of a round has grown by an eighth of the round trip,
-/// within these bounds.
+/// HyStart leaves slow start when the smallest delay of a round has grown by an eighth of the round
+/// trip, within these bounds.
 const MIN_GROWTH: Duration = Duration::from_millis(4);
 const MAX_GROWTH: Duration = Duration::from_millis(16);
 /// Pacing is faster than window over round trip by so much, and more so in slow start.
@@ -24,7 +24,8 @@ pub struct Cubic {
     packet: f64,
     window: f64,
     threshold: f64,
-    /// The window before the last reduction, and when it is reached again, in seconds after `epoch`.
+    /// The window before the last reduction, and when it is reached again, in seconds after
+    /// `epoch`.
     max: f64,
     k: f64,
     epoch: Option<Instant>,
@@ -37,7 +38,8 @@ pub struct Cubic {
 }
 
 impl Cubic {
-    /// For a path whose round-trip time was measured as `rtt`, with packets of at most `packet` bytes.
+    /// For a path whose round-trip time was measured as `rtt`, with packets of at most `packet`
+    /// bytes.
     pub fn new(rtt: Duration, packet: usize) -> Self {
         Self {
             packet: packet as f64,

@@ -1,4 +1,5 @@
-//! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md, `congestion`).
+//! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md,
+//! `congestion`).
 
 mod cubic;
 mod fixed;
@@ -42,7 +43,8 @@ pub struct Snapshot {
 pub struct RateSample {
     /// Packet numbers passed, lost ones included.
     pub packets: u64,
-    /// Packets that came through the path among them, those that the receiving host dropped included.
+    /// Packets that came through the path among them, those that the receiving host dropped
+    /// included.
     pub arrived: u64,
     /// The longer of the time that sending them took and the time that receiving them took.
     pub interval: Duration,
@@ -59,8 +61,8 @@ pub struct RateSample {
 pub struct Feedback {
     /// The newest round-trip sample, where there is one.
     pub rtt: Option<Duration>,
-    /// The receiver's clock when its newest packet came less ours when that left, in microseconds, where there
-    /// is a round-trip sample. Only differences have a meaning.
+    /// The receiver's clock when its newest packet came less ours when that left, in microseconds,
+    /// where there is a round-trip sample. Only differences have a meaning.
     pub one_way_us: Option<i64>,
     /// Smoothed round-trip time.
     pub smoothed_rtt: Duration,
@@ -84,8 +86,8 @@ pub struct Feedback {
     pub is_window_limited: bool,
     /// Packets marked "congestion experienced" since the last report.
     pub ce: u64,
-    /// Datagrams that the receiving host itself dropped since the last report. They are among `lost`, and
-    /// they say nothing about the path.
+    /// Datagrams that the receiving host itself dropped since the last report. They are among
+    /// `lost`, and they say nothing about the path.
     pub host_drops: u64,
     /// Bytes in flight.
     pub in_flight: u64,
@@ -110,8 +112,8 @@ pub trait Controller: Debug + Send {
     fn rate(&self) -> u64;
 }
 
-/// The controller that `config` names, for a path whose round-trip time was measured as `rtt`, with packets of
-/// at most `packet` bytes.
+/// The controller that `config` names, for a path whose round-trip time was measured as `rtt`, with
+/// packets of at most `packet` bytes.
 pub fn controller(config: &SenderConfig, rtt: Duration, packet: usize) -> Box<dyn Controller> {
     match (config.congestion, config.max_rate) {
         (Congestion::Fixed, Some(rate)) => Box::new(Fixed::new(rate, rtt, packet)),

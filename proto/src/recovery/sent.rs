@@ -1,5 +1,5 @@
-//! The log of packets sent: round-trip samples, delivery rates, bytes in flight, and which packets were
-//! overtaken (SPEC.md, `loss` and `rate-samples`).
+//! The log of packets sent: round-trip samples, delivery rates, bytes in flight, and which packets
+//! were overtaken (SPEC.md, `loss` and `rate-samples`).
 
 use crate::congestion::{RateSample, Snapshot};
 use crate::time::{Duration, Instant};
@@ -97,8 +97,8 @@ impl SentLog {
         }
     }
 
-    /// The sender has nothing to send, or the receiver has no room, and the next packet will have `number`.
-    /// Rates of what is in flight are no measure of the path.
+    /// The sender has nothing to send, or the receiver has no room, and the next packet will have
+    /// `number`. Rates of what is in flight are no measure of the path.
     pub fn on_app_limited(&mut self, number: u64) {
         self.app_limited_until = number;
     }
@@ -136,14 +136,16 @@ impl SentLog {
         self.lost_below
     }
 
-    /// How much later a packet must have been sent to overtake another, for a path of this round-trip time.
+    /// How much later a packet must have been sent to overtake another, for a path of this
+    /// round-trip time.
     pub fn reorder_window(&self, rtt: Duration) -> Duration {
         let window = (rtt / 16).max(MIN_REORDER_WINDOW);
         (window * (1 << self.spurious_windows.min(4))).min(rtt.max(MIN_REORDER_WINDOW))
     }
 
-    /// Takes the counters of a report that is newer than all before. `repairs` is how many chunks were sent
-    /// more than once: only then do duplicates at the receiver speak against the reordering window.
+    /// Takes the counters of a report that is newer than all before. `repairs` is how many chunks
+    /// were sent more than once: only then do duplicates at the receiver speak against the
+    /// reordering window.
     pub fn on_report(
         &mut self,
         now: Instant,
@@ -194,7 +196,8 @@ impl SentLog {
         outcome
     }
 
-    /// Takes the counters of a report. What the receiving host dropped explains new losses, and no more.
+    /// Takes the counters of a report. What the receiving host dropped explains new losses, and no
+    /// more.
     fn count(&mut self, report: &Report) {
         self.received = self.received.max(report.received);
         let lost = self.seen_end.saturating_sub(self.received);
@@ -249,7 +252,8 @@ impl SentLog {
         let packets = self.seen_end.saturating_sub(then.seen_end);
         let arrived = (self.received + self.host_lost).saturating_sub(then.received);
         let sending = then.sent_at.since(then.flight_started);
-        // Before the first report there is no arrival to measure from, only the time that sending took.
+        // Before the first report there is no arrival to measure from, only the time that sending
+        // took.
         let receiving = if then.largest_at_us == 0 {
             Duration::ZERO
         } else {
@@ -267,7 +271,8 @@ impl SentLog {
         })
     }
 
-    /// Each time that repairs turn out to have been needless, the window doubles; quiet brings it back.
+    /// Each time that repairs turn out to have been needless, the window doubles; quiet brings it
+    /// back.
     fn adapt_reorder_window(&mut self, duplicates: u64, repairs: u64) {
         let new = duplicates.saturating_sub(self.duplicates);
         if new > 0 && repairs > 0 {

@@ -16,7 +16,8 @@ xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
                [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
-xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS] and the options of table";
+xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS]
+               and the options of table";
 
 /// The whole command line.
 pub struct Args {

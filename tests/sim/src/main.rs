@@ -83,7 +83,8 @@ fn seeds(args: &SeedsArgs, out: &mut impl Write) -> io::Result<bool> {
     }
     writeln!(
         out,
-        "{} seeds ({profile}), {} failed, {} sessions tried again, {} events, {elapsed:.1} s: {:.0} seeds a second",
+        "{} seeds ({profile}), {} failed, {} sessions tried again, {} events, {elapsed:.1} s: \
+         {:.0} seeds a second",
         args.count,
         failed.len(),
         retried.into_inner(),
@@ -183,7 +184,8 @@ fn measure_shares(args: &FairArgs, out: &mut impl Write) -> io::Result<bool> {
     });
     writeln!(
         out,
-        "| Mbit/s | RTT ms | loss % | queue BDP | seed | own | others | Jain | queue p95 ms | drops % |\n\
+        "| Mbit/s | RTT ms | loss % | queue BDP | seed | own | others | Jain \
+         | queue p95 ms | drops % |\n\
          |---|---|---|---|---|---|---|---|---|---|"
     )?;
     let mut worked = true;

@@ -230,7 +230,8 @@ pub fn markdown(rows: &[Row]) -> String {
         let cell = &row.cell;
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {:.2} | {:.3} | {:.3} | {:.3} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} |{}",
+            "| {} | {} | {} | {:.2} | {:.3} | {:.3} | {:.3} | {:.3} \
+             | {:.1} | {:.2} | {:.2} | {:.2} |{}",
             cell.rate / 1_000_000,
             cell.rtt / MILLISECOND,
             f64::from(cell.loss_ppm) / 1e4,

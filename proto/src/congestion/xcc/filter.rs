@@ -53,8 +53,8 @@ impl WindowedMin {
 
 /// Delays of the path.
 ///
-/// The queue is seen in the one-way delay, which knows nothing of what happens on the way back; the two
-/// clocks only have to run equally fast for some seconds.
+/// The queue is seen in the one-way delay, which knows nothing of what happens on the way back; the
+/// two clocks only have to run equally fast for some seconds.
 #[derive(Clone, Debug)]
 pub(super) struct Delays {
     round_trip: WindowedMin,
@@ -138,8 +138,8 @@ impl Bandwidth {
     }
 }
 
-/// How much more than the rate explains arrives at once: what reports in bunches, and the hosts' batches,
-/// need in flight on top of the path's own product.
+/// How much more than the rate explains arrives at once: what reports in bunches, and the hosts'
+/// batches, need in flight on top of the path's own product.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Aggregation {
     since: Instant,

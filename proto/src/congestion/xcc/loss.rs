@@ -1,4 +1,5 @@
-//! Which loss is the path's own: a baseline that is learned only where the path is provably not full.
+//! Which loss is the path's own: a baseline that is learned only where the path is provably not
+//! full.
 
 use super::filter::{deviation, sqrt};
 use crate::time::{Duration, Instant};
@@ -7,7 +8,8 @@ use crate::time::{Duration, Instant};
 const MAX_BASE: f64 = 0.15;
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
-/// Time between two looks at unexplained loss; doubles each time that it turns out to be congestion.
+/// Time between two looks at unexplained loss; doubles each time that it turns out to be
+/// congestion.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
 const MAX_INTERVAL: Duration = Duration::from_secs(40);
 /// A round of so many packets says something about loss.
@@ -59,8 +61,8 @@ impl Baseline {
         self.share
     }
 
-    /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random loss
-    /// explains the difference.
+    /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
+    /// loss explains the difference.
     pub fn entered(&self, packets: f64, arrived: f64) -> f64 {
         let explained = arrived + 2.0 * deviation(packets, self.share);
         packets.min(explained / (1.0 - self.share))
@@ -77,8 +79,8 @@ impl Baseline {
         lost > 1.0 + flight * (self.share + MARGIN) + 3.0 * deviation(flight, self.share)
     }
 
-    /// A round of start-up in which the rate grew and nothing queued. The lowest such round counts: a mean
-    /// would teach a newcomer on a full path that its congestion is noise.
+    /// A round of start-up in which the rate grew and nothing queued. The lowest such round counts:
+    /// a mean would teach a newcomer on a full path that its congestion is noise.
     pub fn on_start_up(&mut self, round: RoundLoss) {
         if round.packets < MIN_PACKETS {
             return;

@@ -1,12 +1,12 @@
-//! The default controller: it models the path by its rate and its round trip, and tells random loss from
-//! congestion (SPEC.md, `xcc`).
+//! The default controller: it models the path by its rate and its round trip, and tells random loss
+//! from congestion (SPEC.md, `xcc`).
 //!
-//! It paces at the largest rate that the path has shown lately, where packets that random loss took count as
-//! having passed: sending at that rate fills the path, whatever the path loses. What is random is learned
-//! only while nothing queues. A short probe asks from time to time for more.
+//! It paces at the largest rate that the path has shown lately, where packets that random loss took
+//! count as having passed: sending at that rate fills the path, whatever the path loses. What is
+//! random is learned only while nothing queues. A short probe asks from time to time for more.
 //!
-//! Arithmetic is that of `f64` with the four basic operations and a root made of whole numbers, all of
-//! which give the same bits on every machine.
+//! Arithmetic is that of `f64` with the four basic operations and a root made of whole numbers, all
+//! of which give the same bits on every machine.
 
 mod filter;
 mod loss;
@@ -128,8 +128,8 @@ pub struct Xcc {
 }
 
 impl Xcc {
-    /// For a path whose round-trip time was measured as `rtt`, with packets of at most `packet` bytes.
-    /// `seed` spreads the times of probes.
+    /// For a path whose round-trip time was measured as `rtt`, with packets of at most `packet`
+    /// bytes. `seed` spreads the times of probes.
     pub fn new(rtt: Duration, packet: usize, seed: u64) -> Self {
         let packet = packet as f64;
         let round_trip = rtt.as_secs_f64().max(MIN_ROUND_TRIP);
@@ -268,8 +268,8 @@ impl Xcc {
         ack.flight = bytes;
         self.round.best_flight = self.round.best_flight.max(bytes);
         let interval = sample.interval.as_secs_f64();
-        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first flight there
-        // is no more.
+        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first
+        // flight there is no more.
         let share = if sample.is_first_flight {
             startup::MIN_SAMPLE
         } else {
@@ -279,7 +279,8 @@ impl Xcc {
             return;
         }
         let rate = bytes / interval;
-        // A sender that had nothing to send learns nothing from it, unless it is better than all before.
+        // A sender that had nothing to send learns nothing from it, unless it is better than all
+        // before.
         if sample.then.is_app_limited && rate <= self.bandwidth.max() {
             return;
         }

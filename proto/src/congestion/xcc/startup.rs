@@ -1,5 +1,5 @@
-//! Start-up: looking for the rate of a path that nothing is known of, and letting go of the queue that this
-//! made.
+//! Start-up: looking for the rate of a path that nothing is known of, and letting go of the queue
+//! that this made.
 
 use super::probe::Verdict;
 use super::{Ack, Feedback, Phase, Xcc};
@@ -8,8 +8,8 @@ use super::{Ack, Feedback, Phase, Xcc};
 pub(super) const PACING_GAIN: f64 = 2.77;
 pub(super) const WINDOW_GAIN: f64 = 2.0;
 const DRAIN_GAIN: f64 = 0.5;
-/// The first flight is spread over this share of a round trip: fast enough that a path which is slower shows
-/// its rate in how the flight arrives.
+/// The first flight is spread over this share of a round trip: fast enough that a path which is
+/// slower shows its rate in how the flight arrives.
 pub(super) const FIRST_SPREAD: f64 = 0.25;
 /// It is spread over at least this time, in seconds.
 pub(super) const MIN_SPREAD: f64 = 0.005;

@@ -261,6 +261,10 @@ impl IncomingSession {
                 leaves: part.to_vec(),
             });
         }
+        // What the sender has said of these leaves before is held against what was kept.
+        for (leaf, _) in taken {
+            self.check_leaf(now, file, leaf);
+        }
     }
 
     fn on_hashed(&mut self, now: Instant, file: FileIndex, leaf: u64, value: Digest) {
@@ -335,7 +339,8 @@ impl IncomingSession {
         if values.map(|values| digest::root(&values)) == Some(eof) {
             self.commit(file, eof);
         } else {
-            // Each leaf is what the sender said, and yet the whole is not: sending again cannot help.
+            // Each leaf is what the sender said, and yet the whole is not: sending again cannot
+            // help.
             let failure = Failure::from(ErrorCode::INTEGRITY);
             self.finish(now, file, Err((failure, false)));
         }

@@ -178,8 +178,8 @@ impl Files {
         complete
     }
 
-    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold of
-    /// leaves beside it that are not complete is taken back too.
+    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold
+    /// of leaves beside it that are not complete is taken back too.
     pub fn reset_leaf(
         &mut self,
         file: FileIndex,

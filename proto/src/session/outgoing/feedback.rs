@@ -46,6 +46,10 @@ impl OutgoingSession {
         }
         self.on_heard(now);
         for frame in frames {
+            // A frame may have ended the session: what stands behind it is not looked at.
+            if !matches!(self.phase, Phase::Opening | Phase::Open) {
+                return;
+            }
             match frame {
                 Frame::Report(report) => self.on_report(now, header.number.0, &report),
                 Frame::Block(block) => {
@@ -75,8 +79,9 @@ impl OutgoingSession {
         }
     }
 
-    /// The peer says that it does not know the session. That may be an answer to a packet which overtook
-    /// the `Hello`, so it is believed only if it is said again and nothing was heard in between.
+    /// The peer says that it does not know the session. That may be an answer to a packet which
+    /// overtook the `Hello`, so it is believed only if it is said again and nothing was heard
+    /// in between.
     fn on_reset(&mut self, now: Instant, close: Close) {
         match self.reset_at {
             None => self.reset_at = Some(now),
@@ -85,7 +90,8 @@ impl OutgoingSession {
         }
     }
 
-    /// The receiver ended the session before every file had its status, or it does not know it any more.
+    /// The receiver ended the session before every file had its status, or it does not know it any
+    /// more.
     fn on_close(&mut self, now: Instant, close: Close) {
         let failure = close
             .failure

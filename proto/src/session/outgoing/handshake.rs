@@ -1,4 +1,5 @@
-//! Opening a session: probes of the path's size, the token, the first flight (SPEC.md, `handshake`).
+//! Opening a session: probes of the path's size, the token, the first flight (SPEC.md,
+//! `handshake`).
 
 use super::{OutgoingSession, Phase};
 use crate::config::{MIN_DATAGRAM, PROBE_SIZES};

@@ -1,4 +1,5 @@
-//! Packets of an open session: control first, then repairs, then what was never sent (SPEC.md, `sender`).
+//! Packets of an open session: control first, then repairs, then what was never sent (SPEC.md,
+//! `sender`).
 
 use super::files::{Files, Phase as FilePhase};
 use super::{OutgoingSession, Phase};
@@ -231,7 +232,8 @@ impl OutgoingSession {
         Some(transmit)
     }
 
-    /// Nothing may leave: whether that says something about the path depends on whose window is full.
+    /// Nothing may leave: whether that says something about the path depends on whose window is
+    /// full.
     fn on_window_full(&mut self, congestion: u64, size: u64) {
         if self.peer_window.saturating_add(size) < congestion {
             self.sent.on_app_limited(self.next_number);
@@ -270,7 +272,8 @@ impl OutgoingSession {
         }
     }
 
-    /// The next chunk whose content is in memory: repairs first. Reads that are missing are asked for.
+    /// The next chunk whose content is in memory: repairs first. Reads that are missing are asked
+    /// for.
     fn choose(&mut self) -> Option<Choice> {
         let Self {
             flights,
@@ -340,7 +343,8 @@ impl OutgoingSession {
         }
     }
 
-    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an answer.
+    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an
+    /// answer.
     fn arm_probe(&mut self, now: Instant) {
         let interval = Duration::from_micros(u64::from(self.report_interval_us()));
         let pto = self.rtt.pto() + interval;
