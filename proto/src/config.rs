@@ -3,6 +3,7 @@
 
 use crate::manifest::MAX_FILE_SIZE;
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Smallest datagram that every path must carry, in bytes of UDP payload: IPv6's 1,280 less its
 /// headers, rounded down. Control packets never exceed it.
@@ -33,7 +34,7 @@ pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
 
 /// How the sending rate is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Congestion {
     /// By a model of the path that tolerates random loss.
     #[default]
