@@ -208,9 +208,19 @@ impl Xcc {
         self.bandwidth.max().min(self.rate_cap)
     }
 
+    /// The rate that is believed in, or a guess while nothing is known.
+    fn likely_rate(&self) -> f64 {
+        let rate = self.believed_rate();
+        if self.is_starting() {
+            rate.max(self.start_up.guess())
+        } else {
+            rate
+        }
+    }
+
     /// Bytes in flight at the believed rate without a queue.
     fn product(&self) -> f64 {
-        self.believed_rate() * self.min_rtt()
+        self.likely_rate() * self.min_rtt()
     }
 
     /// Time between two reports at the rate that packets come.
@@ -302,17 +312,17 @@ impl Xcc {
         ack.flight = bytes;
         self.round.best_flight = self.round.best_flight.max(bytes);
         let interval = sample.interval.as_secs_f64();
-        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first
-        // flight there is no more.
-        let share = if sample.is_first_flight {
-            startup::MIN_SAMPLE
-        } else {
-            0.999
-        };
-        if interval <= 0.0 || interval < self.min_rtt() * share {
+        if interval <= 0.0 {
             return;
         }
         let rate = bytes / interval;
+        if sample.is_first_flight {
+            self.start_up.on_first_flight(packets, rate, self.rate);
+        }
+        // Less than a round trip's arrivals may be a burst that queued elsewhere.
+        if interval < self.min_rtt() * 0.999 {
+            return;
+        }
         // A sender that had nothing to send learns nothing from it, unless it is better than all
         // before.
         if sample.then.is_app_limited && rate <= self.bandwidth.max() {
@@ -383,7 +393,10 @@ impl Xcc {
     }
 
     fn update_rate(&mut self) {
-        let rate = MARGIN * self.pacing_gain * self.believed_rate();
+        let mut rate = MARGIN * self.pacing_gain * self.believed_rate();
+        if self.is_starting() {
+            rate = rate.max(self.start_up.guess());
+        }
         if rate > 0.0 {
             self.rate = rate;
         }
@@ -392,7 +405,7 @@ impl Xcc {
     fn update_window(&mut self, ack: &Ack) {
         let packet = self.packet;
         let entered = ack.arrived * packet / (1.0 - self.baseline.share());
-        let rate = self.believed_rate();
+        let rate = self.likely_rate();
         let round = self.round.number;
         self.aggregation
             .on_report(ack.now, round, entered, rate, self.window);
@@ -410,10 +423,6 @@ impl Xcc {
         } else if rate > 0.0 {
             // The path is slower than the first flight took it for.
             self.window = target.max(startup::MIN_WINDOW * packet);
-        }
-        if self.phase == Phase::Look {
-            let half = 0.5 * (self.product() + self.report_bytes());
-            self.window = self.window.min(half.max(MIN_WINDOW * packet));
         }
         let cap = self.window_cap().max(MIN_WINDOW * packet);
         self.window = self.window.min(cap);
