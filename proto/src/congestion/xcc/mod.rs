@@ -28,8 +28,8 @@ use startup::StartUp;
 const FIRST_FLIGHT: f64 = 96.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
-/// Below the measured rate by so much, so that the queue shrinks rather than grows.
-const MARGIN: f64 = 0.99;
+/// Below the measured rate by so much while there is a queue, so that it shrinks.
+const MARGIN: f64 = 0.98;
 /// Round trips are taken to be at least this long, in seconds.
 const MIN_ROUND_TRIP: f64 = 0.000_05;
 /// Packets that a receiver waits for before it reports, unless four intervals pass.
@@ -150,6 +150,8 @@ pub struct Xcc {
     window: f64,
     rate: f64,
     report_interval: f64,
+    /// Shortest time in queues in the last round, in seconds.
+    queue: f64,
     is_silent: bool,
     /// Packets below this number were sent into silence: their loss says nothing.
     blind_below: u64,
@@ -183,6 +185,7 @@ impl Xcc {
             window,
             rate: window / (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD),
             report_interval: 0.0,
+            queue: 0.0,
             is_silent: false,
             blind_below: 0,
         }
@@ -365,6 +368,9 @@ impl Xcc {
     }
 
     fn finish_round(&mut self, ack: &Ack) {
+        if self.round.min_queue.is_finite() {
+            self.queue = self.round.min_queue;
+        }
         self.round = Round {
             number: self.round.number,
             ends_at: self.round.ends_at,
@@ -392,8 +398,17 @@ impl Xcc {
         true
     }
 
+    /// While nothing queues the whole rate is used; a queue that was there for a round goes.
+    fn margin(&self) -> f64 {
+        if self.queue <= 0.001 + 0.01 * self.min_rtt() {
+            1.0
+        } else {
+            MARGIN
+        }
+    }
+
     fn update_rate(&mut self) {
-        let mut rate = MARGIN * self.pacing_gain * self.believed_rate();
+        let mut rate = self.margin() * self.pacing_gain * self.believed_rate();
         if self.is_starting() {
             rate = rate.max(self.start_up.guess());
         }

@@ -22,6 +22,8 @@ const SURE_GAIN: f64 = 1.5;
 /// A guess is forgotten after so many rounds: by then there are samples of what was sent because of
 /// it.
 const GUESS_ROUNDS: u32 = 3;
+/// Reports in a row of a queue.
+const FULL_REPORTS: u32 = 4;
 /// So many packets of the first flight are enough for a guess.
 const MIN_GUESS: f64 = 32.0;
 /// A round whose rate is better by so much has grown.
@@ -39,11 +41,23 @@ pub(super) struct StartUp {
     guess: f64,
     has_seen_limit: bool,
     rounds: u32,
+    full_reports: u32,
 }
 
 impl StartUp {
     pub fn is_growing(&self) -> bool {
         self.flat_rounds == 0
+    }
+
+    /// Whether the path is known to be full: it has shown its limit, and several reports in a row
+    /// speak of packets that waited for longer than `limit` seconds.
+    fn is_full(&mut self, queue: Option<f64>, limit: f64) -> bool {
+        match queue {
+            Some(queue) if queue > limit => self.full_reports += 1,
+            Some(_) => self.full_reports = 0,
+            None => {}
+        }
+        self.has_seen_limit && self.rounds >= 2 && self.full_reports >= FULL_REPORTS
     }
 
     pub fn guess(&self) -> f64 {
@@ -63,6 +77,12 @@ impl StartUp {
 
 impl Xcc {
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        if self
+            .start_up
+            .is_full(ack.queue, 0.1 * self.min_rtt() + 0.003)
+        {
+            return self.end_start_up(ack, feedback);
+        }
         if !ack.is_round_over {
             return;
         }
@@ -87,18 +107,22 @@ impl Xcc {
             self.long_cap = self.product().max(self.round.best_flight);
         }
         if flat >= MAX_FLAT || (flat >= 1 && has_queue) || is_lossy {
-            self.baseline.on_start_up_over(ack.now);
-            if is_lossy && !self.baseline.is_learned() {
-                // Whose loss that was shows at half the rate, which lets the queue go as well.
-                self.cycle.begin_anew();
-                self.begin_look(feedback);
-                return;
-            }
-            self.phase = Phase::Drain(self.round.number);
-            self.pacing_gain = DRAIN_GAIN;
-            self.window_gain = WINDOW_GAIN;
-            self.start_round(feedback);
+            self.end_start_up(ack, feedback);
         }
+    }
+
+    fn end_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        self.baseline.on_start_up_over(ack.now);
+        if ack.is_excess && !self.baseline.is_learned() {
+            // Whose loss that was shows at half the rate, which lets the queue go as well.
+            self.cycle.begin_anew();
+            self.begin_look(feedback);
+            return;
+        }
+        self.phase = Phase::Drain(self.round.number);
+        self.pacing_gain = DRAIN_GAIN;
+        self.window_gain = WINDOW_GAIN;
+        self.start_round(feedback);
     }
 
     pub(super) fn on_drain(&mut self, since: u64, ack: &Ack, feedback: &Feedback) {
