@@ -50,6 +50,8 @@ pub struct RateSample {
     pub interval: Duration,
     /// Bytes of all those packets, lost ones included.
     pub bytes: u64,
+    /// The receiver's clock when the newest of them came, in microseconds.
+    pub arrived_at_us: u64,
     /// They left before any report had come.
     pub is_first_flight: bool,
     /// What was known when the newest of them left.

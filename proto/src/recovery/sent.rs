@@ -271,6 +271,7 @@ impl SentLog {
             arrived,
             interval,
             bytes: self.left_network.saturating_sub(then.left_network),
+            arrived_at_us: report.largest_at_us,
             is_first_flight,
             then,
         })

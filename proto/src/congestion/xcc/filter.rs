@@ -1,6 +1,8 @@
 //! What is measured of the path: smallest delays, the largest rate, how bursty reports are.
 
+use crate::congestion::{Feedback, RateSample};
 use crate::time::{Duration, Instant};
+use alloc::collections::VecDeque;
 
 /// A minimum is forgotten after one to two of these.
 const BUCKET: Duration = Duration::from_secs(5);
@@ -171,6 +173,71 @@ impl Aggregation {
 
     pub fn excess(&self) -> f64 {
         self.rounds.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Reports that are remembered, and the packets that a long sample takes at least.
+const MAX_POINTS: usize = 64;
+const LONG: u64 = 100;
+
+/// Counters of one report.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    seen_end: u64,
+    arrived: u64,
+    left_network: u64,
+    at_us: u64,
+}
+
+impl Point {
+    fn new(sample: &RateSample, feedback: &Feedback) -> Self {
+        Self {
+            seen_end: feedback.seen_end,
+            arrived: feedback.received_total,
+            left_network: sample.then.left_network + sample.bytes,
+            at_us: sample.arrived_at_us,
+        }
+    }
+}
+
+/// A sample over several reports, by the receiver's clock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LongSample {
+    pub packets: f64,
+    pub arrived: f64,
+    pub bytes: f64,
+    pub seconds: f64,
+}
+
+/// The last reports: on a small path a round trip has too few packets to tell loss from loss.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    points: VecDeque<Point>,
+}
+
+impl History {
+    pub fn on_report(&mut self, sample: &RateSample, feedback: &Feedback) {
+        if self.points.len() >= MAX_POINTS {
+            self.points.pop_front();
+        }
+        self.points.push_back(Point::new(sample, feedback));
+    }
+
+    /// The newest sample of at least [`LONG`] packets, where a round trip's own has fewer.
+    pub fn sample(&self, sample: &RateSample, feedback: &Feedback) -> Option<LongSample> {
+        if sample.packets >= LONG {
+            return None;
+        }
+        let now = Point::new(sample, feedback);
+        let mut points = self.points.iter().rev();
+        let then = points.find(|point| point.seen_end + LONG <= now.seen_end)?;
+        let micros = now.at_us.saturating_sub(then.at_us).max(1);
+        Some(LongSample {
+            packets: now.seen_end.saturating_sub(then.seen_end) as f64,
+            arrived: now.arrived.saturating_sub(then.arrived) as f64,
+            bytes: now.left_network.saturating_sub(then.left_network) as f64,
+            seconds: micros as f64 / 1e6,
+        })
     }
 }
 

@@ -6,6 +6,8 @@ use crate::time::{Duration, Instant};
 
 /// The baseline is never believed to be more.
 const MAX_BASE: f64 = 0.15;
+/// A round of start-up that lost more teaches nothing.
+const MAX_START_UP: f64 = 0.3;
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
 /// Time between two looks at unexplained loss; doubles each time that it turns out to be
@@ -65,9 +67,14 @@ impl Baseline {
     }
 
     /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
-    /// loss explains the difference.
-    pub fn entered(&self, packets: f64, arrived: f64) -> f64 {
-        let explained = arrived + 2.0 * deviation(packets, self.share);
+    /// loss explains the difference: all that it can where `is_generous`, else what is likely.
+    pub fn entered(&self, packets: f64, arrived: f64, is_generous: bool) -> f64 {
+        let chance = if is_generous {
+            2.0 * deviation(packets, self.share)
+        } else {
+            0.0
+        };
+        let explained = arrived + chance;
         packets.min(explained / (1.0 - self.share))
     }
 
@@ -86,6 +93,10 @@ impl Baseline {
     /// a mean would teach a newcomer on a full path that its congestion is noise.
     pub fn on_start_up(&mut self, round: RoundLoss) {
         let share = round.share();
+        // So much is no random loss: a token that was lost with the packets behind it, a black-out.
+        if share > MAX_START_UP {
+            return;
+        }
         let share = share + sqrt(share * (1.0 - share) / round.packets);
         self.share = if self.is_learned {
             self.share.min(share)
@@ -166,8 +177,8 @@ mod tests {
         assert!(!base.is_excess(round(1_000.0, 60.0)));
         assert!(base.is_excess(round(1_000.0, 150.0)));
         // 950 of 1,000 arrived, which is what 5 % leave: all of them had entered.
-        assert_eq!(base.entered(1_000.0, 950.0), 1_000.0);
-        assert!(base.entered(1_000.0, 700.0) < 800.0);
+        assert_eq!(base.entered(1_000.0, 950.0, true), 1_000.0);
+        assert!(base.entered(1_000.0, 700.0, true) < 800.0);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::pacing::Pacer;
 use super::{Controller, Feedback, RateSample};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
-use filter::{Aggregation, Bandwidth, Delays};
+use filter::{Aggregation, Bandwidth, Delays, History};
 use loss::{Baseline, RoundLoss};
 use probe::{Cycle, Look};
 use startup::StartUp;
@@ -136,6 +136,7 @@ pub struct Xcc {
     delays: Delays,
     bandwidth: Bandwidth,
     aggregation: Aggregation,
+    history: History,
     baseline: Baseline,
     start_up: StartUp,
     cycle: Cycle,
@@ -173,6 +174,7 @@ impl Xcc {
             delays: Delays::new(round_trip),
             bandwidth: Bandwidth::default(),
             aggregation: Aggregation::default(),
+            history: History::default(),
             baseline: Baseline::default(),
             start_up: StartUp::default(),
             cycle: Cycle::default(),
@@ -300,6 +302,7 @@ impl Xcc {
         };
         if let Some(sample) = &feedback.rate {
             self.take_sample(sample, feedback, &mut ack);
+            self.history.on_report(sample, feedback);
         }
         ack
     }
@@ -310,7 +313,10 @@ impl Xcc {
         ack.sent_lost = feedback.lost_total.saturating_sub(sample.then.lost) as f64;
         self.round.is_app_limited |= sample.then.is_app_limited;
         let packets = sample.packets as f64;
-        let entered = self.baseline.entered(packets, sample.arrived as f64);
+        let has_queue = ack.queue.is_some_and(|queue| queue > self.epsilon());
+        let entered = self
+            .baseline
+            .entered(packets, sample.arrived as f64, !has_queue);
         let bytes = sample.bytes as f64 * entered / packets.max(1.0);
         ack.flight = bytes;
         self.round.best_flight = self.round.best_flight.max(bytes);
@@ -320,8 +326,23 @@ impl Xcc {
         }
         let rate = bytes / interval;
         if sample.is_first_flight {
-            self.start_up.on_first_flight(packets, rate, self.rate);
+            let share = sample.arrived as f64 / packets.max(1.0);
+            if share >= startup::MIN_ARRIVED {
+                self.start_up.on_first_flight(packets, rate, self.rate);
+            }
         }
+        // Where the queue may be dropping, few packets cannot tell its loss from the path's own.
+        let rate = if has_queue && self.baseline.share() > 0.0 {
+            match self.history.sample(sample, feedback) {
+                Some(long) => {
+                    let entered = self.baseline.entered(long.packets, long.arrived, false);
+                    long.bytes * entered / long.packets / long.seconds
+                }
+                None => rate,
+            }
+        } else {
+            rate
+        };
         // Less than a round trip's arrivals may be a burst that queued elsewhere.
         if interval < self.min_rtt() * 0.999 {
             return;
@@ -408,12 +429,13 @@ impl Xcc {
     }
 
     fn update_rate(&mut self) {
-        let mut rate = self.margin() * self.pacing_gain * self.believed_rate();
-        if self.is_starting() {
-            rate = rate.max(self.start_up.guess());
+        if self.likely_rate() <= 0.0 {
+            return;
         }
-        if rate > 0.0 {
-            self.rate = rate;
+        self.rate = self.margin() * self.pacing_gain * self.believed_rate();
+        if self.is_starting() {
+            let slowest = startup::MIN_WINDOW * self.packet / self.min_rtt();
+            self.rate = self.rate.max(self.start_up.guess()).max(slowest);
         }
     }
 

@@ -24,6 +24,8 @@ const SURE_GAIN: f64 = 1.5;
 const GUESS_ROUNDS: u32 = 3;
 /// Reports in a row of a queue.
 const FULL_REPORTS: u32 = 4;
+/// A first flight of which less arrived says nothing.
+pub(super) const MIN_ARRIVED: f64 = 0.5;
 /// So many packets of the first flight are enough for a guess.
 const MIN_GUESS: f64 = 32.0;
 /// A round whose rate is better by so much has grown.

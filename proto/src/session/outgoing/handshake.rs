@@ -23,6 +23,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// Reports are wished for so often: an eighth of a round trip, within these bounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
+/// How often the `Hello` with the token goes out at a time.
+const HELLO_COPIES: usize = 2;
 const MAX_INTERVAL: Duration = Duration::from_millis(25);
 
 /// What the handshake knows.
@@ -82,7 +84,9 @@ impl Opening {
 
 impl OutgoingSession {
     pub(super) fn report_interval_us(&self) -> u32 {
-        let interval = (self.rtt.smoothed() / 8).clamp(MIN_INTERVAL, MAX_INTERVAL);
+        // How the first flight arrives tells a lot: it is reported more closely.
+        let share = if self.phase == Phase::Opening { 32 } else { 8 };
+        let interval = (self.rtt.smoothed() / share).clamp(MIN_INTERVAL, MAX_INTERVAL);
         interval.as_micros() as u32
     }
 
@@ -106,7 +110,8 @@ impl OutgoingSession {
             self.opening.rounds += 1;
             self.opening.sent_at = now;
             if self.opening.is_sending() {
-                self.opening.probes = [MIN_DATAGRAM].to_vec();
+                // Without it everything behind it is in vain.
+                self.opening.probes = [MIN_DATAGRAM; HELLO_COPIES].to_vec();
             } else {
                 self.opening.start_probes();
             }
@@ -175,6 +180,7 @@ impl OutgoingSession {
     /// The first report: the receiver has the session.
     pub(super) fn on_established(&mut self) {
         self.phase = Phase::Open;
+        self.probe.ask();
         self.timers.stop(Timer::Handshake);
         self.opening.probes.clear();
         self.events.push_back(Event::Established);

@@ -46,6 +46,11 @@ pub(super) struct Probe {
 }
 
 impl Probe {
+    /// A probe goes out with the next packet.
+    pub fn ask(&mut self) {
+        self.is_due = true;
+    }
+
     pub fn on_report(&mut self, is_news: bool, is_delivered: bool) {
         self.is_delivered = is_delivered;
         if is_news {
