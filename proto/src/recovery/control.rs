@@ -32,9 +32,20 @@ pub struct ControlSender {
     blocks: VecDeque<(Vec<u8>, State)>,
     base: u64,
     queued: usize,
+    /// Blocks leave twice.
+    is_redundant: bool,
+    /// One past the last block that left for the first time, and second time where that was
+    /// wanted.
+    repeated_end: u64,
 }
 
 impl ControlSender {
+    /// Whether blocks that leave from here on do so twice: where each costs little, and a lost one
+    /// a round trip.
+    pub fn set_redundant(&mut self, is_redundant: bool) {
+        self.is_redundant = is_redundant;
+    }
+
     /// Appends a message.
     pub fn push(&mut self, message: &Message) {
         let mut bytes = Vec::new();
@@ -83,8 +94,13 @@ impl ControlSender {
             .checked_sub(self.base)
             .and_then(|at| self.blocks.get_mut(at as usize));
         if let Some((_, state)) = block {
+            if self.is_redundant && sequence >= self.repeated_end {
+                self.repeated_end = sequence + 1;
+                return;
+            }
             self.queued -= usize::from(*state == State::Queued);
             *state = State::Sent { number };
+            self.repeated_end = self.repeated_end.max(sequence + 1);
         }
     }
 
@@ -249,6 +265,21 @@ mod tests {
             }
             prop_assert_eq!(got, count);
         }
+    }
+
+    #[test]
+    fn a_redundant_block_leaves_twice() {
+        let mut tx = ControlSender::default();
+        tx.push(&Message::OfferEnd { files: 1 });
+        tx.set_redundant(true);
+        let mut sent = Vec::new();
+        for number in 0..4 {
+            if let Some((sequence, _)) = tx.next(64) {
+                sent.push(sequence);
+                tx.on_sent(sequence, number);
+            }
+        }
+        assert_eq!(sent, [0, 0]);
     }
 
     #[test]

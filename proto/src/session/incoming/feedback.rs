@@ -23,6 +23,11 @@ const MAX_PAGE: usize = 800;
 /// Pages in one report.
 const MAX_PAGES: u32 = 4;
 
+/// Control blocks go out twice on a lossy path unless more bytes than this wait.
+const MAX_REDUNDANT: usize = 4 << 10;
+/// So few packets say nothing about loss.
+const FEW_PACKETS: u64 = 500;
+
 /// When the next report is due and what it covers.
 #[derive(Debug)]
 pub(super) struct Reporting {
@@ -143,6 +148,8 @@ impl IncomingSession {
             self.reporting.on_reported(now, next_page, is_window_low);
         }
         // A report with many holes may leave no room: then the block has a packet of its own, next.
+        let is_redundant = self.is_path_lossy() && self.control.backlog() < MAX_REDUNDANT;
+        self.control.set_redundant(is_redundant);
         let room = packet.room().saturating_sub(32);
         if let Some((sequence, bytes)) = self.control.next(room)
             && packet.push(&Frame::Block(Block { sequence, bytes }))
@@ -159,6 +166,13 @@ impl IncomingSession {
             self.timers.set(Timer::Probe, now + self.rtt.pto());
         }
         true
+    }
+
+    /// More than a thousandth of the sender's packets was lost, or too few have come to tell.
+    fn is_path_lossy(&self) -> bool {
+        let received = self.receipt.received();
+        let sent = self.receipt.largest().map_or(0, |largest| largest + 1);
+        sent < FEW_PACKETS || (sent - received.min(sent)) * 1_000 > sent
     }
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use core::ops::Range;
 
 /// Where more chunks are missing there is enough to send without copies.
-const MAX_MISSING: u64 = 64;
+const MAX_MISSING: u64 = 128;
 /// The chance that a repair is still missing after the copies, at most.
 const MAX_RISK: f64 = 0.01;
 const MAX_COPIES: u32 = 3;
@@ -67,8 +67,8 @@ mod tests {
     #[test]
     fn copies_follow_the_risk_and_go_round() {
         let mut tail = Tail::default();
-        tail.on_repair(1, 65, 0.1);
-        tail.on_repair(2, 64, 0.0);
+        tail.on_repair(1, 129, 0.1);
+        tail.on_repair(2, 128, 0.0);
         assert_eq!(tail.next(), None, "too many, or nothing to fear");
         tail.on_repair(3, 2, 0.1);
         tail.on_repair(4, 1, 0.05);

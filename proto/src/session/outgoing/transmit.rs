@@ -31,6 +31,10 @@ const IDLE_PROBE: Duration = Duration::from_millis(200);
 const TAIL_PROBES: u32 = 2;
 /// Leaves that are tried for a repair before first transmissions go on.
 const REPAIR_TRIES: usize = 4;
+/// Control blocks go out twice where more than this share of packets is lost, or it is not known
+/// yet, unless more bytes than this wait.
+const LOSSY: f64 = 0.001;
+const MAX_REDUNDANT: usize = 4 << 10;
 /// Times that the closing packet is sent.
 const MAX_CLOSE_PACKETS: u32 = 5;
 
@@ -185,6 +189,9 @@ impl OutgoingSession {
             }));
             self.probe.is_due = false;
         }
+        let is_lossy = self.phase == Phase::Opening || self.sent.loss() > LOSSY;
+        self.control
+            .set_redundant(is_lossy && self.control.backlog() < MAX_REDUNDANT);
         let room = packet.room().saturating_sub(32);
         if let Some((sequence, bytes)) = self.control.next(room)
             && packet.push(&Frame::Block(Block { sequence, bytes }))
@@ -282,8 +289,12 @@ impl OutgoingSession {
                 if matches!(choice, Choice::Copy(_)) {
                     self.tail.on_sent();
                 } else if self.files.is_all_sent() {
-                    let missing = self.flights.lost_count() + 1;
-                    self.tail.on_repair(chunk, missing, self.sent.loss());
+                    // Those that are known, or those that are likely among what is in flight.
+                    let share = self.sent.loss();
+                    let likely = self.sent.in_flight() as f64 * share;
+                    let likely = likely as u64 / self.opening.datagram_size() as u64;
+                    let missing = likely.max(self.flights.lost_count() + 1);
+                    self.tail.on_repair(chunk, missing, share);
                 }
             }
         }
