@@ -61,6 +61,8 @@ pub struct OutgoingSession {
     next_number: u64,
     sent: SentLog,
     flights: Flights,
+    /// Where the sweep of repairs has come to.
+    repair_from: u64,
     control: ControlSender,
     peer_control: ControlReceiver,
     receipt: Receipt,
@@ -107,6 +109,7 @@ impl OutgoingSession {
             next_number: 0,
             sent: SentLog::default(),
             flights: Flights::default(),
+            repair_from: 0,
             control: ControlSender::default(),
             peer_control: ControlReceiver::default(),
             receipt: Receipt::default(),

@@ -272,11 +272,22 @@ impl OutgoingSession {
             flights,
             files,
             storage,
+            repair_from,
             ..
         } = self;
-        let lost = ready(files, storage, |_, from| flights.next_lost(from)).map(Choice::Lost);
+        // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
+        // losses turn up behind.
+        let lost = |files: &mut Files, storage: &mut _, from| {
+            ready(files, storage, from, |_, from| flights.next_lost(from)).map(Choice::Lost)
+        };
+        let from = *repair_from;
+        let lost = lost(files, storage, from).or_else(|| lost(files, storage, 0));
+        if let Some(Choice::Lost(chunk)) = lost {
+            *repair_from = chunk;
+        }
         lost.or_else(|| {
-            ready(files, storage, |files, from| files.late.first_from(from)).map(Choice::Late)
+            let late = |files: &Files, from| files.late.first_from(from);
+            ready(files, storage, 0, late).map(Choice::Late)
         })
         .or_else(|| {
             let chunk = files.next_fresh()?;
@@ -351,13 +362,13 @@ impl OutgoingSession {
     }
 }
 
-/// The first chunk that `next` names from 0 on whose content is in memory.
+/// The first chunk that `next` names from `from` on whose content is in memory.
 fn ready(
     files: &mut Files,
     storage: &mut VecDeque<StorageOp>,
+    mut from: u64,
     next: impl Fn(&Files, u64) -> Option<u64>,
 ) -> Option<u64> {
-    let mut from = 0;
     for _ in 0..REPAIR_TRIES {
         let chunk = next(files, from)?;
         let place = files.layout.place(chunk)?;
