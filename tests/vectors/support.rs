@@ -199,7 +199,7 @@ pub(crate) fn packet(packet: &Packet<'_>) -> Value {
 
 /// Takes the padding frames out of the fields of a packet; answers how many bytes they hold.
 pub(crate) fn take_padding(fields: &mut Value) -> usize {
-    let Some(frames) = fields["frames"].as_array_mut() else {
+    let Some(frames) = fields.get_mut("frames").and_then(Value::as_array_mut) else {
         return 0;
     };
     let is_padding = |frame: &Value| frame["frame"] == "Padding";
