@@ -160,6 +160,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
+        // SPEC: R-failure-1
         let failure = Failure::new(ErrorCode::CONFLICT, "é".repeat(MAX_MESSAGE));
         assert_eq!(failure.message.len(), MAX_MESSAGE);
         let odd = Failure::new(

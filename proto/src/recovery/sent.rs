@@ -259,6 +259,7 @@ mod tests {
 
     #[test]
     fn counts_what_left_and_what_is_in_flight() {
+        // SPEC: R-loss-1, R-congestion-2
         let mut log = SentLog::default();
         for at in 0..10 {
             log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000, false);
