@@ -72,6 +72,8 @@ pub struct OutgoingSession {
     newest_report: Option<u64>,
     congestion: Option<Box<dyn Controller>>,
     pacer: Pacer,
+    /// The congestion window has held data back since the last report.
+    is_window_limited: bool,
     /// Bytes that may be in flight for the receiver's sake.
     peer_window: u64,
     report_counts: feedback::Counts,
@@ -117,6 +119,7 @@ impl OutgoingSession {
             newest_report: None,
             congestion: None,
             pacer: Pacer::default(),
+            is_window_limited: false,
             peer_window: 0,
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),
