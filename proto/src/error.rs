@@ -1,4 +1,5 @@
-//! Reasons why a file or a session failed, as they travel on the wire and as the driver reports them.
+//! Reasons why a file or a session failed, as they travel on the wire and as the driver reports
+//! them.
 
 use alloc::string::String;
 use core::fmt;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Longest text that a peer may attach to a failure, in bytes.
 pub const MAX_MESSAGE: usize = 256;
 
-/// Why something failed (SPEC.md, `error-codes`). Unknown codes are kept and belong to [`ErrorClass::Other`].
+/// Why something failed (SPEC.md, `error-codes`). Unknown codes are kept and belong to
+/// [`ErrorClass::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ErrorCode(pub u16);
 
@@ -178,6 +180,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
+        // SPEC: R-failure-1
         let failure = Failure::new(ErrorCode::CONFLICT, "é".repeat(MAX_MESSAGE));
         assert_eq!(failure.message.len(), MAX_MESSAGE);
         let odd = Failure::new(

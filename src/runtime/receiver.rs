@@ -193,8 +193,8 @@ impl<'a> ReceiverFront<'a> {
     }
 }
 
-/// The share of each session. It changes only when their number passes a power of two, so that telling
-/// them all costs little for each that comes or goes.
+/// The share of each session. It changes only when their number passes a power of two, so that
+/// telling them all costs little for each that comes or goes.
 fn write_buffer(loops: usize, sessions: usize) -> usize {
     let shares = loops
         .max(1)

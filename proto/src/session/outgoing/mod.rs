@@ -61,6 +61,8 @@ pub struct OutgoingSession {
     next_number: u64,
     sent: SentLog,
     flights: Flights,
+    /// Where the sweep of repairs has come to.
+    repair_from: u64,
     control: ControlSender,
     peer_control: ControlReceiver,
     receipt: Receipt,
@@ -70,6 +72,8 @@ pub struct OutgoingSession {
     newest_report: Option<u64>,
     congestion: Option<Box<dyn Controller>>,
     pacer: Pacer,
+    /// The congestion window has held data back since the last report.
+    is_window_limited: bool,
     /// Bytes that may be in flight for the receiver's sake.
     peer_window: u64,
     report_counts: feedback::Counts,
@@ -107,6 +111,7 @@ impl OutgoingSession {
             next_number: 0,
             sent: SentLog::default(),
             flights: Flights::default(),
+            repair_from: 0,
             control: ControlSender::default(),
             peer_control: ControlReceiver::default(),
             receipt: Receipt::default(),
@@ -114,6 +119,7 @@ impl OutgoingSession {
             newest_report: None,
             congestion: None,
             pacer: Pacer::default(),
+            is_window_limited: false,
             peer_window: 0,
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),

@@ -54,6 +54,7 @@ fn journal_path(sink: &Sink) -> PathBuf {
 
 #[test]
 fn a_crash_loses_only_what_was_not_verified() {
+    // SPEC: R-resume-1
     let mut sink = Sink::new();
     let (entry, content) = interrupted(&mut sink);
     sink.crash();
@@ -159,6 +160,7 @@ fn a_partial_file_that_lost_its_end_proves_less() {
 
 #[test]
 fn another_version_of_the_file_starts_anew() {
+    // SPEC: R-resume-2
     let mut sink = Sink::new();
     let (entry, content) = interrupted(&mut sink);
     sink.discard(K, true);
