@@ -11,6 +11,8 @@ const DRAIN_GAIN: f64 = 0.5;
 /// The first flight is spread over this share of a round trip: fast enough that a path which is
 /// slower shows its rate in how the flight arrives.
 pub(super) const FIRST_SPREAD: f64 = 0.25;
+/// Packets that are always allowed in flight while nothing is sure.
+pub(super) const MIN_WINDOW: f64 = 32.0;
 /// It is spread over at least this time, in seconds.
 pub(super) const MIN_SPREAD: f64 = 0.005;
 /// A part of the first flight that took this share of a round trip to arrive is a sample.
@@ -54,6 +56,12 @@ impl Xcc {
         }
         if flat >= MAX_FLAT || (flat >= 2 && has_queue) || is_lossy {
             self.baseline.on_start_up_over(ack.now);
+            if is_lossy {
+                // Whose loss that was shows at half the rate, which lets the queue go as well.
+                self.cycle.begin_anew();
+                self.begin_look(feedback);
+                return;
+            }
             self.phase = Phase::Drain(self.round.number);
             self.pacing_gain = DRAIN_GAIN;
             self.window_gain = WINDOW_GAIN;
