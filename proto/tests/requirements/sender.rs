@@ -43,7 +43,8 @@ fn the_first_packets_find_the_path_and_the_token() {
 
 #[test]
 fn a_token_starts_the_session() {
-    // SPEC: R-handshake-6, R-path-mtu-4, R-sender-1, R-offer-6, R-congestion-3, R-pacing-2, R-tag-1
+    // SPEC: R-handshake-6, R-path-mtu-4, R-sender-1, R-offer-6, R-tag-1
+    // SPEC: R-congestion-1, R-congestion-3, R-pacing-2
     let mut bench = Bench::start(&[1 << 20, 0]);
     bench.seen.headers.clear();
     bench.sizes.clear();
@@ -303,10 +304,12 @@ fn a_reset_is_believed_when_it_is_said_again() {
 
 #[test]
 fn silence_is_asked_into_and_ends_the_session() {
-    // SPEC: R-probes-1, R-closing-5
-    let mut bench = Bench::open(&[10]);
+    // SPEC: R-probes-1, R-closing-5, R-congestion-7
+    let mut bench = Bench::open(&[4 * LEAF]);
     let before = bench.seen.pings.len();
+    let rate = bench.session.stats().rate;
     bench.wait(2_000 * MS);
+    assert!(bench.session.stats().rate < rate);
     assert!(bench.seen.pings.len() > before + 3);
     bench.wait(7_900 * MS);
     assert_eq!(bench.closed, None);

@@ -77,7 +77,8 @@ impl Bench {
         bench
     }
 
-    /// A sender that has a token for chunks of [`CHUNK`] bytes, and sent what it may without a report.
+    /// A sender that has a token for chunks of [`CHUNK`] bytes, and sent what it may without a
+    /// report.
     pub(crate) fn with_token(files: &[u64]) -> Self {
         let mut bench = Self::start(files);
         bench.wait(Duration::from_millis(20));
