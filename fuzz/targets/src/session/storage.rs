@@ -85,7 +85,9 @@ fn done(op: &StorageOp, answer: Answer, sizes: &[u64]) -> Result<Done, Failure> 
         StorageOp::Read {
             file, offset, len, ..
         } => {
-            let data = ZEROS.get(..*len as usize).expect("more than a leaf is read");
+            let data = ZEROS
+                .get(..*len as usize)
+                .expect("more than a leaf is read");
             Done::Read(ReadBlock {
                 data: data.into(),
                 leaf: Some(told(value(*file, offset / LEAF_SIZE))),
