@@ -59,6 +59,11 @@ impl Baseline {
         self.share
     }
 
+    /// Whether start-up had a round to learn from.
+    pub fn is_learned(&self) -> bool {
+        self.is_learned
+    }
+
     /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
     /// loss explains the difference.
     pub fn entered(&self, packets: f64, arrived: f64) -> f64 {

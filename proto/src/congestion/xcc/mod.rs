@@ -28,8 +28,8 @@ use startup::StartUp;
 const FIRST_FLIGHT: f64 = 96.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
-/// Below the measured rate by so much, so that the queue shrinks rather than grows.
-const MARGIN: f64 = 0.99;
+/// Below the measured rate by so much while there is a queue, so that it shrinks.
+const MARGIN: f64 = 0.98;
 /// Round trips are taken to be at least this long, in seconds.
 const MIN_ROUND_TRIP: f64 = 0.000_05;
 /// Packets that a receiver waits for before it reports, unless four intervals pass.
@@ -150,6 +150,8 @@ pub struct Xcc {
     window: f64,
     rate: f64,
     report_interval: f64,
+    /// Shortest time in queues in the last round, in seconds.
+    queue: f64,
     is_silent: bool,
     /// Packets below this number were sent into silence: their loss says nothing.
     blind_below: u64,
@@ -183,6 +185,7 @@ impl Xcc {
             window,
             rate: window / (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD),
             report_interval: 0.0,
+            queue: 0.0,
             is_silent: false,
             blind_below: 0,
         }
@@ -208,9 +211,19 @@ impl Xcc {
         self.bandwidth.max().min(self.rate_cap)
     }
 
+    /// The rate that is believed in, or a guess while nothing is known.
+    fn likely_rate(&self) -> f64 {
+        let rate = self.believed_rate();
+        if self.is_starting() {
+            rate.max(self.start_up.guess())
+        } else {
+            rate
+        }
+    }
+
     /// Bytes in flight at the believed rate without a queue.
     fn product(&self) -> f64 {
-        self.believed_rate() * self.min_rtt()
+        self.likely_rate() * self.min_rtt()
     }
 
     /// Time between two reports at the rate that packets come.
@@ -302,17 +315,17 @@ impl Xcc {
         ack.flight = bytes;
         self.round.best_flight = self.round.best_flight.max(bytes);
         let interval = sample.interval.as_secs_f64();
-        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first
-        // flight there is no more.
-        let share = if sample.is_first_flight {
-            startup::MIN_SAMPLE
-        } else {
-            0.999
-        };
-        if interval <= 0.0 || interval < self.min_rtt() * share {
+        if interval <= 0.0 {
             return;
         }
         let rate = bytes / interval;
+        if sample.is_first_flight {
+            self.start_up.on_first_flight(packets, rate, self.rate);
+        }
+        // Less than a round trip's arrivals may be a burst that queued elsewhere.
+        if interval < self.min_rtt() * 0.999 {
+            return;
+        }
         // A sender that had nothing to send learns nothing from it, unless it is better than all
         // before.
         if sample.then.is_app_limited && rate <= self.bandwidth.max() {
@@ -355,6 +368,9 @@ impl Xcc {
     }
 
     fn finish_round(&mut self, ack: &Ack) {
+        if self.round.min_queue.is_finite() {
+            self.queue = self.round.min_queue;
+        }
         self.round = Round {
             number: self.round.number,
             ends_at: self.round.ends_at,
@@ -382,8 +398,20 @@ impl Xcc {
         true
     }
 
+    /// While nothing queues the whole rate is used; a queue that was there for a round goes.
+    fn margin(&self) -> f64 {
+        if self.queue <= 0.001 + 0.01 * self.min_rtt() {
+            1.0
+        } else {
+            MARGIN
+        }
+    }
+
     fn update_rate(&mut self) {
-        let rate = MARGIN * self.pacing_gain * self.believed_rate();
+        let mut rate = self.margin() * self.pacing_gain * self.believed_rate();
+        if self.is_starting() {
+            rate = rate.max(self.start_up.guess());
+        }
         if rate > 0.0 {
             self.rate = rate;
         }
@@ -392,7 +420,7 @@ impl Xcc {
     fn update_window(&mut self, ack: &Ack) {
         let packet = self.packet;
         let entered = ack.arrived * packet / (1.0 - self.baseline.share());
-        let rate = self.believed_rate();
+        let rate = self.likely_rate();
         let round = self.round.number;
         self.aggregation
             .on_report(ack.now, round, entered, rate, self.window);
@@ -410,10 +438,6 @@ impl Xcc {
         } else if rate > 0.0 {
             // The path is slower than the first flight took it for.
             self.window = target.max(startup::MIN_WINDOW * packet);
-        }
-        if self.phase == Phase::Look {
-            let half = 0.5 * (self.product() + self.report_bytes());
-            self.window = self.window.min(half.max(MIN_WINDOW * packet));
         }
         let cap = self.window_cap().max(MIN_WINDOW * packet);
         self.window = self.window.min(cap);

@@ -333,8 +333,8 @@ impl Xcc {
 
     pub(super) fn begin_look(&mut self, feedback: &Feedback) {
         self.phase = Phase::Look;
-        self.pacing_gain = 1.0;
-        self.window_gain = 0.5;
+        self.pacing_gain = 0.5;
+        self.window_gain = 1.0;
         self.cycle.is_probing = false;
         self.cycle.is_rotation_due = false;
         self.look = Look {
