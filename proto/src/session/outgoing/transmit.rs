@@ -291,11 +291,8 @@ impl OutgoingSession {
             flights,
             files,
             storage,
-<<<<<<< HEAD
             repair_from,
-=======
             tail,
->>>>>>> cc
             ..
         } = self;
         // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
