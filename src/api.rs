@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+pub use xfer_proto::config::{Congestion, MAX_SESSIONS};
 use xfer_proto::error::Failure;
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::{Entry, Name};
@@ -18,13 +19,15 @@ pub const DEFAULT_PORT: u16 = 10_000;
 /// The protocol, the files and the summary are the same in all four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Mode {
-    /// Worker processes, started and joined in order, with blocking I/O. One crash harms one worker.
+    /// Worker processes, started and joined in order, with blocking I/O. One crash harms one
+    /// worker.
     Process,
     /// The same with threads: the least overhead.
     Thread,
     /// A pool of worker processes; jobs are futures, results are gathered as they finish.
     ProcessAsync,
-    /// A pool of tasks on an asynchronous runtime: the cheapest way to many destinations. The default.
+    /// A pool of tasks on an asynchronous runtime: the cheapest way to many destinations. The
+    /// default.
     ThreadAsync,
 }
 
@@ -50,6 +53,8 @@ pub struct SendOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Upper bound of the rate of the whole transfer, in bits a second.
     pub rate: Option<u64>,
+    /// How the rate is found. [`Congestion::Fixed`] sends at `rate` and at nothing else.
+    pub congestion: Congestion,
     /// A peer silent for so long is given up.
     pub timeout: Duration,
     /// Ends the call early.
@@ -157,8 +162,16 @@ pub struct RecvOptions {
     pub on_conflict: OnConflict,
     /// Largest file to accept, in bytes.
     pub max_size: Option<u64>,
-    /// Most bytes to accept in one session.
+    /// Most bytes to accept in all, from everyone, until the call ends. Files that fail and files
+    /// that were there already do not count.
     pub max_total: Option<u64>,
+    /// Most sessions at once on each address, at most [`MAX_SESSIONS`]; a sender beyond is told
+    /// that the receiver is busy. `None` for [`MAX_SESSIONS`].
+    pub max_sessions: Option<NonZeroUsize>,
+    /// Have the system keep the calling thread, and every thread that it starts from then on, from
+    /// opening files outside `out`, where it can (Linux: Landlock). It cannot be undone: for
+    /// programs that do nothing else afterwards.
+    pub confine: bool,
     /// Ends the call.
     pub stop: Stop,
 }
@@ -181,7 +194,8 @@ pub enum RecvEvent {
     Warning(String),
 }
 
-/// Why a call as a whole could not be carried out. Failures of single files are not here but in their events.
+/// Why a call as a whole could not be carried out. Failures of single files are not here but in
+/// their events.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or directory of ours.

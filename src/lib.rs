@@ -1,7 +1,7 @@
 //! Moves files over UDP, whole and fast, to one host or to many.
 //!
-//! [`send`] and [`receive`] are the two calls; both block, tell what happens through a callback, and can be
-//! ended early through a [`Stop`].
+//! [`send`] and [`receive`] are the two calls; both block, tell what happens through a callback,
+//! and can be ended early through a [`Stop`].
 
 mod api;
 mod net;

@@ -1,5 +1,5 @@
-//! How `set`, `stats` and `down` talk to the process that holds the lab: one JSON line each way over a
-//! Unix socket.
+//! How `set`, `stats` and `down` talk to the process that holds the lab: one JSON line each way
+//! over a Unix socket.
 
 use crate::hosts::{MAX_EXTRA_HOSTS, hosts};
 use crate::link::{Change, Profile};

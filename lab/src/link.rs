@@ -11,17 +11,17 @@ const PIPES_PER_ROUND_TRIP: u32 = 4;
 
 /// How one port of the switch treats its host, both ways.
 ///
-/// The rate counts the bytes of Ethernet frames as the hosts see them: 14 bytes of header plus the IP
-/// packet, neither preamble nor checksum nor gap. It holds for each direction on its own.
+/// The rate counts the bytes of Ethernet frames as the hosts see them: 14 bytes of header plus the
+/// IP packet, neither preamble nor checksum nor gap. It holds for each direction on its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Bits a second each way; `None` is not limited.
     pub rate: Option<u64>,
-    /// Bytes that may wait each way; what comes on top is dropped. `None` is one rate × round trip,
-    /// and at least 64 KiB.
+    /// Bytes that may wait each way; what comes on top is dropped. `None` is one rate × round
+    /// trip, and at least 64 KiB.
     pub queue: Option<u64>,
-    /// The round-trip time between two hosts of this profile. A quarter of it lies in each of the four
-    /// pipes of a round trip.
+    /// The round-trip time between two hosts of this profile. A quarter of it lies in each of the
+    /// four pipes of a round trip.
     pub delay: Duration,
     /// Each frame from the host is held for a uniform time below this. Their order stays.
     pub jitter: Duration,
@@ -31,7 +31,8 @@ pub struct Profile {
     pub down_loss: u32,
     /// Parts per million of the frames from the host that arrive twice.
     pub duplicate: u32,
-    /// Parts per million of the frames from the host that are held back, so that later ones overtake.
+    /// Parts per million of the frames from the host that are held back, so that later ones
+    /// overtake.
     pub reorder: u32,
     /// For how long they are held back.
     pub reorder_by: Duration,
@@ -59,7 +60,8 @@ pub struct Link {
 }
 
 impl Profile {
-    /// Bytes that may wait each way. Where no rate limits, nothing has to wait and nothing is dropped.
+    /// Bytes that may wait each way. Where no rate limits, nothing has to wait and nothing is
+    /// dropped.
     pub fn queue_bytes(&self) -> u64 {
         let Some(rate) = self.rate else {
             return u64::MAX / 2;

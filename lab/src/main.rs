@@ -1,8 +1,10 @@
-//! `xfer-lab`: a network of hosts on one machine, with links as bad as one likes, and benchmarks on it.
+//! `xfer-lab`: a network of hosts on one machine, with links as bad as one likes, and benchmarks on
+//! it.
 //!
-//! Every host is a network namespace with one TAP device; a user-space Ethernet switch holds the other
-//! ends and adds rate, queue, delay and loss, so that no netem is needed in the kernel. It needs Linux and
-//! root, and iproute2. It is a tool for measuring and no part of the program that is measured.
+//! Every host is a network namespace with one TAP device; a user-space Ethernet switch holds the
+//! other ends and adds rate, queue, delay and loss, so that no netem is needed in the kernel. It
+//! needs Linux and root, and iproute2. It is a tool for measuring and no part of the program that
+//! is measured.
 
 #[cfg(target_os = "linux")]
 mod args;

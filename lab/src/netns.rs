@@ -10,8 +10,9 @@ use std::process::{Command, Stdio};
 /// What the lab calls the device of a host, inside its namespace.
 pub const DEVICE: &str = "eth0";
 
-/// Frames that the kernel keeps for the switch at each port. A host can burst faster than the switch
-/// reads, and a TAP device has no back-pressure: beyond this the kernel drops, and `stats` says so.
+/// Frames that the kernel keeps for the switch at each port. A host can burst faster than the
+/// switch reads, and a TAP device has no back-pressure: beyond this the kernel drops, and `stats`
+/// says so.
 const TAP_QUEUE_FRAMES: u32 = 20_000;
 
 /// Bytes that fit one IP packet on the lab's Ethernet.
@@ -49,8 +50,8 @@ pub fn create(host: &Host) -> Result<()> {
     run(inside(host, "sh").args(["-ec", &settings.join("\n")]))
 }
 
-/// Moves the device `from` of our own namespace into that of `host` and makes it `host`'s `eth0`, with
-/// the addresses and neighbours that belong there.
+/// Moves the device `from` of our own namespace into that of `host` and makes it `host`'s `eth0`,
+/// with the addresses and neighbours that belong there.
 pub fn adopt_device(host: &Host, from: &str, all: &[Host]) -> Result<()> {
     let netns = host.netns();
     ip(&["link", "set", from, "netns", &netns, "name", DEVICE])?;

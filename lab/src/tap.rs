@@ -76,8 +76,8 @@ mod request {
             rest_of_union: [0; 22],
         };
         request.name[..name.len()].copy_from_slice(name.as_bytes());
-        // SAFETY: the kernel reads a `struct ifreq` of 40 bytes and writes the name back into it. The
-        // type above has its size and layout, and `Setter` passes a pointer to its own copy.
+        // SAFETY: the kernel reads a `struct ifreq` of 40 bytes and writes the name back into it.
+        // The type above has its size and layout, and `Setter` passes a pointer to its own copy.
         unsafe { ioctl(fd, Setter::<TUNSETIFF, InterfaceRequest>::new(request)) }
     }
 }

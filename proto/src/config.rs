@@ -1,14 +1,17 @@
-//! What a driver may set, with defaults that need no change, and the limits that bound a hostile peer.
+//! What a driver may set, with defaults that need no change, and the limits that bound a hostile
+//! peer.
 
 use crate::manifest::MAX_FILE_SIZE;
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
-/// Smallest datagram that every path must carry, in bytes of UDP payload: IPv6's 1,280 less its headers,
-/// rounded down. Control packets never exceed it.
+/// Smallest datagram that every path must carry, in bytes of UDP payload: IPv6's 1,280 less its
+/// headers, rounded down. Control packets never exceed it.
 pub const MIN_DATAGRAM: usize = 1_200;
 /// Largest datagram that the engine makes: a jumbo frame of 9,000 less the headers of IPv6 and UDP.
 pub const MAX_DATAGRAM: usize = 8_952;
-/// Sizes of the datagrams that probe the path in the handshake, largest first (SPEC.md, `path-mtu`).
+/// Sizes of the datagrams that probe the path in the handshake, largest first (SPEC.md,
+/// `path-mtu`).
 pub const PROBE_SIZES: [usize; 4] = [8_952, 1_472, 1_452, MIN_DATAGRAM];
 /// Most files in one session.
 pub const MAX_FILES: u32 = 1 << 20;
@@ -16,8 +19,8 @@ pub const MAX_FILES: u32 = 1 << 20;
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// Most holes in the received chunks before the receiver takes nothing beyond them.
 pub const MAX_RANGES: usize = 16_384;
-/// Bytes in one full write of the receiver, aligned to as much: the size from which the page cache is fast.
-/// The sender reads whole leaves.
+/// Bytes in one full write of the receiver, aligned to as much: the size from which the page cache
+/// is fast. The sender reads whole leaves.
 pub const WRITE_BLOCK: usize = 64 << 10;
 /// How often a leaf or a file with a wrong digest is asked for again before the file fails.
 pub const MAX_INTEGRITY_RETRIES: u8 = 3;
@@ -30,17 +33,31 @@ pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
 
+/// How the sending rate is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Congestion {
+    /// By a model of the path that tolerates random loss.
+    #[default]
+    Xcc,
+    /// As TCP does by default: every loss means congestion.
+    Cubic,
+    /// [`SenderConfig::max_rate`] whatever the path says. Without such a rate, as [`Self::Xcc`].
+    Fixed,
+}
+
 /// Settings of the sending end of a session.
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
-    /// Largest datagram to try, in bytes of UDP payload. Default [`MAX_DATAGRAM`]; a driver that knows the
-    /// route's MTU sets less.
+    /// Largest datagram to try, in bytes of UDP payload. Default [`MAX_DATAGRAM`]; a driver that
+    /// knows the route's MTU sets less.
     pub max_datagram: usize,
     /// A peer silent for so long is given up. Default 10 s.
     pub idle_timeout: Duration,
     /// Upper bound of the sending rate, in bytes a second of UDP payload. Default none.
     pub max_rate: Option<u64>,
-    /// Bytes of source blocks held at once: read-ahead and repairs; at least 3 MiB. Default 8 MiB.
+    /// How the sending rate is found. Default [`Congestion::Xcc`].
+    pub congestion: Congestion,
+    /// Bytes of source blocks held at once: read-ahead and repairs; at least 4 MiB. Default 8 MiB.
     pub read_buffer: usize,
     /// Seeds the jitter of timers.
     pub seed: u64,
@@ -52,6 +69,7 @@ impl Default for SenderConfig {
             max_datagram: MAX_DATAGRAM,
             idle_timeout: Duration::from_secs(10),
             max_rate: None,
+            congestion: Congestion::default(),
             read_buffer: 8 << 20,
             seed: 0,
         }
@@ -63,7 +81,8 @@ impl Default for SenderConfig {
 pub struct ReceiverConfig {
     /// A sender silent for so long is given up. Default 30 s.
     pub idle_timeout: Duration,
-    /// Bytes held until storage has taken them; bounds what the sender may have in flight. Default 24 MiB.
+    /// Bytes held until storage has taken them; bounds what the sender may have in flight. Default
+    /// 24 MiB.
     pub write_buffer: usize,
     /// Largest file to accept, in bytes. Default [`MAX_FILE_SIZE`].
     pub max_file_size: u64,

@@ -1,5 +1,5 @@
-//! BLAKE3 by leaves: a file is hashed in pieces of [`LEAF_SIZE`], in any order, and the values merge into the
-//! standard BLAKE3 digest of the whole (SPEC.md, `digest`).
+//! BLAKE3 by leaves: a file is hashed in pieces of [`LEAF_SIZE`], in any order, and the values
+//! merge into the standard BLAKE3 digest of the whole (SPEC.md, `digest`).
 
 use crate::id::Digest;
 use alloc::vec::Vec;
@@ -35,7 +35,8 @@ pub const fn leaf_range(size: u64, index: u64) -> (u64, u64) {
 
 /// Hashes one leaf piece by piece.
 ///
-/// The value is the chaining value of the subtree, or the root digest where the file is this one leaf.
+/// The value is the chaining value of the subtree, or the root digest where the file is this one
+/// leaf.
 #[derive(Clone, Debug)]
 pub struct LeafHasher {
     hasher: Hasher,
@@ -53,7 +54,8 @@ impl LeafHasher {
         Self { hasher, is_root }
     }
 
-    /// Takes the next bytes of the leaf. Long pieces are hashed several times faster than short ones.
+    /// Takes the next bytes of the leaf. Long pieces are hashed several times faster than short
+    /// ones.
     pub fn update(&mut self, data: &[u8]) {
         self.hasher.update(data);
     }
@@ -89,8 +91,8 @@ pub fn root(leaves: &[Digest]) -> Digest {
 }
 
 fn subtree(leaves: &[Digest]) -> [u8; 32] {
-    // Iterative merge of equal-height subtrees, as BLAKE3 itself keeps its stack: the depth is bounded by
-    // the bits of the leaf count, and no recursion follows a peer's numbers.
+    // Iterative merge of equal-height subtrees, as BLAKE3 itself keeps its stack: the depth is
+    // bounded by the bits of the leaf count, and no recursion follows a peer's numbers.
     let mut stack: Vec<[u8; 32]> = Vec::new();
     for (at, leaf) in leaves.iter().enumerate() {
         let mut value = leaf.0;

@@ -1,4 +1,5 @@
-//! Reasons why a file or a session failed, as they travel on the wire and as the driver reports them.
+//! Reasons why a file or a session failed, as they travel on the wire and as the driver reports
+//! them.
 
 use alloc::string::String;
 use core::fmt;
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Longest text that a peer may attach to a failure, in bytes.
 pub const MAX_MESSAGE: usize = 256;
 
-/// Why something failed (SPEC.md, `error-codes`). Unknown codes are kept and belong to [`ErrorClass::Other`].
+/// Why something failed (SPEC.md, `error-codes`). Unknown codes are kept and belong to
+/// [`ErrorClass::Other`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ErrorCode(pub u16);
 
@@ -110,11 +112,31 @@ impl fmt::Display for ErrorCode {
 
 /// A code with the words that explain this case. The text may come from a peer: print it escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Failure {
     /// What went wrong.
     pub code: ErrorCode,
     /// Details for a person, possibly empty, at most [`MAX_MESSAGE`] bytes.
     pub message: String,
+}
+
+/// A failure as it travels. A longer text than allowed must not get in: it would not fit where the failure
+/// is passed on.
+#[derive(Deserialize)]
+struct Unchecked {
+    code: ErrorCode,
+    message: String,
+}
+
+impl TryFrom<Unchecked> for Failure {
+    type Error = &'static str;
+
+    fn try_from(Unchecked { code, message }: Unchecked) -> Result<Self, Self::Error> {
+        if message.len() > MAX_MESSAGE {
+            return Err("the text of a failure is too long");
+        }
+        Ok(Self { code, message })
+    }
 }
 
 impl Failure {

@@ -1,12 +1,12 @@
 //! The protocol engine of xfer, sans-IO.
 //!
-//! This crate turns bytes, times and completions of storage operations into datagrams, storage operations,
-//! events and deadlines. It opens no socket and no file, reads no clock, starts no thread and draws no
-//! randomness: its driver does all of that, and so the same engine runs blocking, asynchronous and under
-//! the virtual clock of a simulator.
+//! This crate turns bytes, times and completions of storage operations into datagrams, storage
+//! operations, events and deadlines. It opens no socket and no file, reads no clock, starts no
+//! thread and draws no randomness: its driver does all of that, and so the same engine runs
+//! blocking, asynchronous and under the virtual clock of a simulator.
 //!
-//! [`machine::Machine`] is the door. SPEC.md at the root of the repository is the protocol; each module
-//! names the sections it implements.
+//! [`machine::Machine`] is the door. SPEC.md at the root of the repository is the protocol; each
+//! module names the sections it implements.
 
 #![no_std]
 #![forbid(unsafe_code)]

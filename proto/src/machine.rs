@@ -96,8 +96,8 @@ pub enum Event {
 
 /// All that a driver knows of a session.
 ///
-/// Call `handle` any number of times, then `poll` until it answers [`Output::Wait`] or [`Output::Done`].
-/// `now` never goes back. After `Done` nothing else comes.
+/// Call `handle` any number of times, then `poll` until it answers [`Output::Wait`] or
+/// [`Output::Done`]. `now` never goes back. After `Done` nothing else comes.
 pub trait Machine {
     /// Takes one input.
     fn handle(&mut self, now: Instant, input: Input<'_>);

@@ -19,7 +19,8 @@ pub const MODE_MASK: u32 = 0o777;
 
 /// A relative path: parts joined by `/`, in bytes, not necessarily UTF-8.
 ///
-/// A value of this type has passed the rules of SPEC.md, `names`; there is no other way to make one.
+/// A value of this type has passed the rules of SPEC.md, `names`; there is no other way to make
+/// one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
 pub struct Name(Vec<u8>);
@@ -107,8 +108,8 @@ impl From<Name> for Vec<u8> {
     }
 }
 
-/// Printable everywhere: control, non-ASCII and non-UTF-8 bytes and bidirectional marks come out escaped,
-/// other Unicode letters as they are.
+/// Printable everywhere: control, non-ASCII and non-UTF-8 bytes and bidirectional marks come out
+/// escaped, other Unicode letters as they are.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
@@ -165,9 +166,10 @@ pub struct Entry {
     pub modified: Option<Timestamp>,
     /// Unix permission bits within [`MODE_MASK`], where the sender's system has them.
     pub mode: Option<u32>,
-    /// Fingerprint of the source's identity where the sender's system has one that changes with every change
-    /// of the content (on Unix device, inode and change time): an equal one lets a receiver go on from what
-    /// it kept without a look at the source. Opaque to the receiver.
+    /// Fingerprint of the source's identity where the sender's system has one that changes with
+    /// every change of the content (on Unix device, inode and change time): an equal one lets
+    /// a receiver go on from what it kept without a look at the source. Opaque to the
+    /// receiver.
     pub identity: Option<u64>,
 }
 

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// The set. Costs 16 bytes a range; appending at the end costs constant time, anything else a binary search
-/// and a move of the ranges behind.
+/// The set. Costs 16 bytes a range; appending at the end costs constant time, anything else a
+/// binary search and a move of the ranges behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RangeSet {
     ranges: Vec<(u64, u64)>,

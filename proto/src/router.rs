@@ -1,5 +1,5 @@
-//! Decides which session a datagram belongs to, or answers it without state (SPEC.md, `handshake` and
-//! `stateless-answers`).
+//! Decides which session a datagram belongs to, or answers it without state (SPEC.md, `handshake`
+//! and `stateless-answers`).
 
 use crate::config::{
     MAX_SESSIONS, MAX_SESSIONS_PER_ADDRESS, MIN_DATAGRAM, ReceiverConfig, TOKEN_LIFETIME,
@@ -56,7 +56,8 @@ impl RouterConfig {
 pub enum Route {
     /// To the session of this name, which the driver holds.
     Session(SessionId),
-    /// To a new session, which has not seen the datagram: the driver keeps it and hands it the datagram.
+    /// To a new session, which has not seen the datagram: the driver keeps it and hands it the
+    /// datagram.
     Incoming(Box<IncomingSession>),
     /// Nowhere, but this answer goes out. It is never larger than the datagram.
     Reply(Transmit),
@@ -121,8 +122,8 @@ impl Router {
         }
     }
 
-    /// Decides about one datagram. `peer_of` tells the address of a session that the driver holds. A reply
-    /// is written to `out`.
+    /// Decides about one datagram. `peer_of` tells the address of a session that the driver holds.
+    /// A reply is written to `out`.
     pub fn route(
         &mut self,
         now: Instant,

@@ -1,9 +1,10 @@
 //! Storage as an effect: the engine asks by [`StorageOp`], the driver answers by [`Completion`].
 //!
-//! The driver may carry operations out in any order, on any thread, with these exceptions: operations on the
-//! same file take effect in the order in which they were asked, and [`StorageOp::Discard`] is the last on its
-//! file. Every operation but `Discard` gets exactly one completion. Durability is the driver's word: it
-//! answers [`StorageOp::Commit`] only when the file, its name and its metadata would survive a power cut.
+//! The driver may carry operations out in any order, on any thread, with these exceptions:
+//! operations on the same file take effect in the order in which they were asked, and
+//! [`StorageOp::Discard`] is the last on its file. Every operation but `Discard` gets exactly one
+//! completion. Durability is the driver's word: it answers [`StorageOp::Commit`] only when the
+//! file, its name and its metadata would survive a power cut.
 
 use crate::error::Failure;
 use crate::id::{Digest, FileIndex};
@@ -27,8 +28,8 @@ pub struct Leaf {
 /// What the engine asks of the driver.
 #[derive(Clone, Debug)]
 pub enum StorageOp {
-    /// Sender: read `len` bytes of a source at `offset`; all of them exist in the file that was offered.
-    /// With `digest`, the range is exactly one leaf and its value is wanted too.
+    /// Sender: read `len` bytes of a source at `offset`; all of them exist in the file that was
+    /// offered. With `digest`, the range is exactly one leaf and its value is wanted too.
     Read {
         /// Names the completion.
         op: OpId,
@@ -41,7 +42,8 @@ pub enum StorageOp {
         /// Whether the leaf's value is wanted.
         digest: bool,
     },
-    /// Sender: the first pass over the file is over; answer whether the source still is what was offered.
+    /// Sender: the first pass over the file is over; answer whether the source still is what was
+    /// offered.
     Finish {
         /// Names the completion.
         op: OpId,
@@ -57,8 +59,8 @@ pub enum StorageOp {
         /// What was offered.
         entry: Entry,
         /// Set in the second `Prepare` of a file that exists with another content: answer
-        /// [`Prepared::Fresh`] or [`Prepared::Partial`] where the policy is to rename or overwrite,
-        /// a conflict otherwise.
+        /// [`Prepared::Fresh`] or [`Prepared::Partial`] where the policy is to rename or
+        /// overwrite, a conflict otherwise.
         differs: bool,
     },
     /// Receiver: the digest of the file that exists under the final name.
@@ -88,8 +90,9 @@ pub enum StorageOp {
         /// Which leaf, from 0.
         leaf: u64,
     },
-    /// Receiver: these leaves are written and verified; sync the data, then record them for a resume.
-    /// The record may be put off or left out: it is an optimisation, and its completion says nothing.
+    /// Receiver: these leaves are written and verified; sync the data, then record them for a
+    /// resume. The record may be put off or left out: it is an optimisation, and its completion
+    /// says nothing.
     Checkpoint {
         /// Names the completion.
         op: OpId,
@@ -98,8 +101,8 @@ pub enum StorageOp {
         /// Leaves that became complete since the last checkpoint.
         leaves: Vec<Leaf>,
     },
-    /// Receiver: the content is whole and has this digest: sync, rename into place without replacing, sync
-    /// the directory.
+    /// Receiver: the content is whole and has this digest: sync, rename into place without
+    /// replacing, sync the directory.
     Commit {
         /// Names the completion.
         op: OpId,
@@ -108,8 +111,8 @@ pub enum StorageOp {
         /// The whole file's digest; that of no bytes for a directory.
         digest: Digest,
     },
-    /// Receiver: this file will not be committed in this session. `keep` where a later session may go on
-    /// from what has arrived. There is no completion.
+    /// Receiver: this file will not be committed in this session. `keep` where a later session may
+    /// go on from what has arrived. There is no completion.
     Discard {
         /// Which file of the manifest.
         file: FileIndex,
@@ -127,8 +130,8 @@ pub enum Prepared {
     Partial {
         /// In ascending order.
         leaves: Vec<Leaf>,
-        /// The journal is of an offer with the same modification time and the same identity, and both were
-        /// given: the leaves are those of the source as it is.
+        /// The journal is of an offer with the same modification time and the same identity, and
+        /// both were given: the leaves are those of the source as it is.
         is_same_source: bool,
     },
     /// A file of that name and size is there; whether it is identical is not known yet.

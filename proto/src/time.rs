@@ -5,8 +5,8 @@ pub use core::time::Duration;
 
 /// A point in time, in nanoseconds since the driver's origin (584 years fit).
 ///
-/// Only differences have a meaning. Arithmetic saturates: a late or hostile value can delay a timer, never
-/// panic.
+/// Only differences have a meaning. Arithmetic saturates: a late or hostile value can delay a
+/// timer, never panic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(u64);
 

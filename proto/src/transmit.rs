@@ -42,7 +42,8 @@ impl Transmit {
     }
 }
 
-/// The caller's memory for one batch, and the rule that every datagram but the last has the same length.
+/// The caller's memory for one batch, and the rule that every datagram but the last has the same
+/// length.
 #[derive(Debug)]
 pub struct TransmitBuf<'a> {
     bytes: &'a mut Vec<u8>,
@@ -85,8 +86,8 @@ impl<'a> TransmitBuf<'a> {
             && self.bytes.len().saturating_add(len) <= MAX_BATCH
     }
 
-    /// Adds one datagram that `write` appends to the buffer. The caller has asked [`Self::has_room`] for
-    /// at least what `write` appends.
+    /// Adds one datagram that `write` appends to the buffer. The caller has asked
+    /// [`Self::has_room`] for at least what `write` appends.
     pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         write(self.bytes);

@@ -44,8 +44,12 @@ pub(super) struct SendArguments {
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
     /// Upper bound on what is sent, for example 100M
-    #[arg(long, value_name = "BITS/S", value_parser = parse_rate)]
+    #[arg(long, value_name = "BITS/S", value_parser = parse_rate,
+        required_if_eq("cc", "fixed"))]
     pub(super) rate: Option<u64>,
+    /// How the rate is found
+    #[arg(long, value_enum, value_name = "CONTROLLER", default_value = "xcc")]
+    pub(super) cc: CongestionArgument,
     /// A peer silent for so long is given up
     #[arg(long, value_name = "SECS", value_parser = parse_seconds, default_value = "10")]
     pub(super) timeout: Duration,
@@ -76,9 +80,12 @@ pub(super) struct RecvArguments {
     /// Largest file to accept, for example 500M or 2GiB
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_size: Option<u64>,
-    /// Most bytes to accept in one session; each worker of a sender has its own
+    /// Most bytes to accept in all, from every sender, until this receiver ends
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_total: Option<u64>,
+    /// Most sessions at once on each address; a sender has one for each worker [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(super) max_sessions: Option<NonZeroUsize>,
     /// Listen for plain text on an address that is not loopback
     #[arg(long)]
     pub(super) insecure: bool,
@@ -123,6 +130,16 @@ pub(super) enum ModeArgument {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CongestionArgument {
+    /// By a model of the path; random loss does not slow it down
+    Xcc,
+    /// As TCP does by default: every loss means congestion
+    Cubic,
+    /// What `--rate` says, whatever the path says: for links that are yours alone
+    Fixed,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ConflictArgument {
     /// It stays; the new file is refused
     Refuse,
@@ -159,6 +176,7 @@ mod tests {
             &["xfer", "recv"],
             &["xfer", "send", "--mode", "fork", "a"],
             &["xfer", "send", "--rate", "0", "a"],
+            &["xfer", "send", "--cc", "fixed", "a"],
             &["xfer", "send", "--jobs", "0", "a"],
             &["xfer", "send", "--timeout", "never", "a"],
             &["xfer", "recv", "--out", "d", "--exit-after", "0"],

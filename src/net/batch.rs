@@ -1,5 +1,5 @@
-//! Batches on their way through the kernel: what to do when it takes only a part of one, and how a buffer
-//! that came with GRO falls apart into datagrams.
+//! Batches on their way through the kernel: what to do when it takes only a part of one, and how a
+//! buffer that came with GRO falls apart into datagrams.
 
 use errors::{is_offload_refused, is_too_large};
 use std::io::{ErrorKind, Result};
@@ -29,9 +29,9 @@ pub(crate) struct SendCounters {
 
 /// Sends `bytes`, the part of `transmit` that is not sent yet, by `send(datagrams, segment size)`.
 ///
-/// Where the kernel refuses a batch as a whole, its datagrams go out one by one at once; `offload` says
-/// whether a later batch may try again. Like any other network, this one may lose datagrams, so that an
-/// error that is not about the socket being full costs the datagram and nothing else.
+/// Where the kernel refuses a batch as a whole, its datagrams go out one by one at once; `offload`
+/// says whether a later batch may try again. Like any other network, this one may lose datagrams,
+/// so that an error that is not about the socket being full costs the datagram and nothing else.
 pub(crate) fn send_batch(
     offload: &mut bool,
     counters: &mut SendCounters,
@@ -98,7 +98,8 @@ mod errors {
     }
 }
 
-/// The datagrams of one received buffer: all `stride` bytes long but the last. An empty datagram is none.
+/// The datagrams of one received buffer: all `stride` bytes long but the last. An empty datagram is
+/// none.
 pub(crate) fn datagrams(buffer: &[u8], stride: usize) -> impl Iterator<Item = &[u8]> {
     buffer.chunks(stride.max(1))
 }

@@ -18,7 +18,8 @@ impl KernelDrops {
         Ok(Self { counter, seen })
     }
 
-    /// Drops since the last call. Reads a file of the size of the system's socket table: call it seldom.
+    /// Drops since the last call. Reads a file of the size of the system's socket table: call it
+    /// seldom.
     pub(crate) fn poll(&mut self) -> u64 {
         let Ok(total) = self.counter.read() else {
             return 0;
@@ -29,7 +30,8 @@ impl KernelDrops {
     }
 }
 
-/// `/proc/net/udp` has one line a socket; the inode is in the tenth column, the drops in the thirteenth.
+/// `/proc/net/udp` has one line a socket; the inode is in the tenth column, the drops in the
+/// thirteenth.
 #[cfg(target_os = "linux")]
 mod imp {
     use std::io::{self, BufRead, BufReader};

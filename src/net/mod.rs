@@ -1,7 +1,7 @@
 //! UDP sockets: options, batches, offload, and what the system tells about them.
 //!
-//! Everything here is nonblocking and knows nothing of sessions; how to wait for a socket is the runtime's
-//! business.
+//! Everything here is nonblocking and knows nothing of sessions; how to wait for a socket is the
+//! runtime's business.
 
 mod batch;
 mod drops;

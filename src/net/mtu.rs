@@ -8,8 +8,9 @@ const HEADERS_V4: usize = 28;
 /// Headers of IPv6 and UDP, in bytes.
 const HEADERS_V6: usize = 48;
 
-/// Largest UDP payload worth trying towards `peer`, in bytes: what the route's MTU leaves, within the
-/// engine's limits. Where the system does not tell, the engine's largest: it probes the path anyway.
+/// Largest UDP payload worth trying towards `peer`, in bytes: what the route's MTU leaves, within
+/// the engine's limits. Where the system does not tell, the engine's largest: it probes the path
+/// anyway.
 pub(crate) fn max_datagram(peer: SocketAddr) -> usize {
     route_mtu(peer).map_or(MAX_DATAGRAM, |mtu| payload(mtu, peer.is_ipv6()))
 }

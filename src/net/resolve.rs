@@ -4,10 +4,11 @@ use crate::api::{DEFAULT_PORT, Destination, Error};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-/// Resolves `host`, `host:port`, `[v6]:port` or a bare IPv6 address; a missing port is [`DEFAULT_PORT`].
+/// Resolves `host`, `host:port`, `[v6]:port` or a bare IPv6 address; a missing port is
+/// [`DEFAULT_PORT`].
 ///
-/// Of a name with several addresses the first one counts that this host has a route to. Blocks while the
-/// system's resolver works.
+/// Of a name with several addresses the first one counts that this host has a route to. Blocks
+/// while the system's resolver works.
 ///
 /// # Errors
 ///

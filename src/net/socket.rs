@@ -8,8 +8,8 @@ use std::net::{SocketAddr, UdpSocket};
 use xfer_proto::machine::Received;
 use xfer_proto::transmit::{Ecn, Transmit};
 
-/// Asked of the kernel for either direction, in bytes; it gives what its limits allow. The usual default
-/// of 208 KiB overflows in 2 ms at 1 Gbit/s.
+/// Asked of the kernel for either direction, in bytes; it gives what its limits allow. The usual
+/// default of 208 KiB overflows in 2 ms at 1 Gbit/s.
 const BUFFER_SIZE: usize = 4 << 20;
 /// Largest buffer that the kernel fills in one piece: a batch that came with GRO.
 const RECEIVE_BUFFER: usize = 65_535;
@@ -26,7 +26,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// A socket bound to `address`. One for IPv6 is for IPv6 only, so that both can have the same port.
+    /// A socket bound to `address`. One for IPv6 is for IPv6 only, so that both can have the same
+    /// port.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         let raw = RawSocket::new(
             Domain::for_address(address),
@@ -164,8 +165,8 @@ pub(crate) struct ReceiveBuffers {
 }
 
 impl ReceiveBuffers {
-    /// Room for `count` datagrams or batches that came with GRO, 64 KiB each; pages that are never filled
-    /// cost nothing.
+    /// Room for `count` datagrams or batches that came with GRO, 64 KiB each; pages that are never
+    /// filled cost nothing.
     pub(crate) fn new(count: usize) -> Self {
         let count = count.clamp(1, quinn_udp::BATCH_SIZE);
         Self {

@@ -13,8 +13,9 @@ use xfer_proto::time::Instant;
 
 /// Rounds of receiving before sessions get to answer.
 const RECEIVE_ROUNDS: usize = 4;
-/// A wait shorter than this is a turn for the other tasks and a look at the socket, not a sleep: the
-/// runtime's timers count milliseconds. A longer one may be late by what the pacer makes good afterwards.
+/// A wait shorter than this is a turn for the other tasks and a look at the socket, not a sleep:
+/// the runtime's timers count milliseconds. A longer one may be late by what the pacer makes good
+/// afterwards.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
 
 /// Drives the sessions of `driver` over `socket` until all is over. `woken` ends a wait.

@@ -6,7 +6,8 @@ use std::time::Instant;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::manifest::Name;
 
-/// Takes the notes of all jobs, and sees to it that every file of every job gets exactly one status.
+/// Takes the notes of all jobs, and sees to it that every file of every job gets exactly one
+/// status.
 pub(crate) struct Collector<'a> {
     jobs: &'a [Job],
     /// For each job, the files that have no status yet.
@@ -140,6 +141,7 @@ impl<'a> Collector<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Congestion;
     use crate::runtime::job::{Readiness, SourceFile};
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -164,6 +166,7 @@ mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             files: (0..files).map(file).collect(),
             max_rate: None,
+            congestion: Congestion::default(),
             read_buffer: 1,
             timeout: Duration::from_secs(1),
             readiness: Readiness::Blocking,

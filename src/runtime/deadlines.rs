@@ -7,8 +7,9 @@ use xfer_proto::time::Instant;
 
 /// One deadline or none for every session, the earliest at hand.
 ///
-/// Sessions move their deadlines with almost every datagram, mostly to later. So the heap is corrected
-/// only when an entry comes up: it holds at most one live entry a session, never later than its deadline.
+/// Sessions move their deadlines with almost every datagram, mostly to later. So the heap is
+/// corrected only when an entry comes up: it holds at most one live entry a session, never later
+/// than its deadline.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
     heap: BinaryHeap<Reverse<(Instant, SessionId)>>,

@@ -1,8 +1,8 @@
 //! What the blocking and the asynchronous loop have in common: the sessions of one socket.
 //!
-//! A loop tells the driver what came (datagrams, a wake-up) and asks [`Driver::step`] what to do: send the
-//! batch in hand, or wait. The driver owns the sessions, their deadlines and their traffic with the storage
-//! thread; it touches neither socket nor clock.
+//! A loop tells the driver what came (datagrams, a wake-up) and asks [`Driver::step`] what to do:
+//! send the batch in hand, or wait. The driver owns the sessions, their deadlines and their traffic
+//! with the storage thread; it touches neither socket nor clock.
 
 use super::deadlines::Deadlines;
 use super::stop::Stop;
@@ -17,8 +17,8 @@ use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Transmit, TransmitBuf};
 
-/// Batches that go out in a row before the loop looks at the socket again: 512 KiB at most, a fraction of
-/// a millisecond.
+/// Batches that go out in a row before the loop looks at the socket again: 512 KiB at most, a
+/// fraction of a millisecond.
 const BURST: u32 = 8;
 /// Answers of the router that wait for the socket; more are dropped, as a full socket would.
 const MAX_REPLIES: usize = 256;
@@ -93,7 +93,8 @@ pub(crate) enum Routed<M> {
 pub(crate) enum Step {
     /// Send [`Driver::unsent`], then tell [`Driver::on_sent`].
     Transmit,
-    /// Wait for the socket or a wake-up, at most until then; a time that has come means: do not sleep.
+    /// Wait for the socket or a wake-up, at most until then; a time that has come means: do not
+    /// sleep.
     Wait(Option<Instant>),
     /// Everything is over.
     Done,
@@ -247,7 +248,8 @@ impl<F: Front> Driver<F> {
     }
 
     /// The socket is full after `sent` bytes of the batch. The rest stays in hand; [`Driver::step`]
-    /// offers it again. Wait at most until the time that this returns for the socket to be writable.
+    /// offers it again. Wait at most until the time that this returns for the socket to be
+    /// writable.
     pub(crate) fn on_blocked(&mut self, sent: usize) -> Option<Instant> {
         if let Some(unsent) = &mut self.unsent {
             unsent.from += sent;

@@ -40,8 +40,8 @@ pub(crate) fn write<T: Serialize>(writer: &mut impl Write, value: &T) -> io::Res
 ///
 /// # Errors
 ///
-/// Of the reader; `UnexpectedEof` where the stream ends within a frame; `InvalidData` where the frame is
-/// too long or not the value expected.
+/// Of the reader; `UnexpectedEof` where the stream ends within a frame; `InvalidData` where the
+/// frame is too long or not the value expected.
 pub(crate) fn read<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     let mut filled = 0;

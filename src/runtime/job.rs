@@ -1,6 +1,6 @@
 //! One worker's share of a transfer, and what the worker tells about it.
 
-use crate::api::SentStatus;
+use crate::api::{Congestion, SentStatus};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use xfer_proto::manifest::Entry;
 
 /// A file or an empty directory to send.
 ///
-/// The path is an `OsString` because not every path is UTF-8, and a `PathBuf` travels only if it is.
+/// The path is an `OsString` because not every path is UTF-8, and a `PathBuf` travels only if it
+/// is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SourceFile {
     /// Where it is.
@@ -33,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) files: Arc<[SourceFile]>,
     /// Upper bound of the rate, in bytes a second of UDP payload.
     pub(crate) max_rate: Option<u64>,
+    /// How the rate is found.
+    pub(crate) congestion: Congestion,
     /// Bytes of source blocks that the session holds at once.
     pub(crate) read_buffer: usize,
     /// A peer silent for so long is given up.

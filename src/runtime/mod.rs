@@ -1,14 +1,15 @@
 //! Where sessions live and what drives them.
 //!
-//! A mode is a placement and a readiness. The placements are in `place`; the readiness is one of two
-//! loops, [`blocking`] and [`async_loop`], which do the same steps of the same [`driver`]. A job
-//! ([`job`]) is the unit of work of a sender; a receiver ([`receiver`]) runs one blocking loop for each of
-//! its addresses.
+//! A mode is a placement and a readiness. The placements are in `place`; the readiness is one of
+//! two loops, [`blocking`] and [`async_loop`], which do the same steps of the same [`driver`]. A
+//! job ([`job`]) is the unit of work of a sender; a receiver ([`receiver`]) runs one blocking loop
+//! for each of its addresses.
 
 mod async_loop;
 mod blocking;
 mod clock;
 mod collect;
+mod confine;
 mod deadlines;
 mod driver;
 mod ipc;
@@ -30,3 +31,6 @@ pub use receiver::receive;
 pub use send::send;
 pub use stop::Stop;
 pub use worker::{WORKER_ARGUMENT, worker_main};
+
+#[cfg(test)]
+mod tests;

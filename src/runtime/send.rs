@@ -23,10 +23,11 @@ const MIN_READ_BUFFER: usize = 3 << 20;
 /// Bits in a byte.
 const BITS: u64 = 8;
 
-/// Sends files and directories to every destination. Blocks until every file has its status everywhere.
+/// Sends files and directories to every destination. Blocks until every file has its status
+/// everywhere.
 ///
-/// `on_event` is called on the calling thread, as things happen. Failures of single files are in their
-/// events and in the summary, not in the result.
+/// `on_event` is called on the calling thread, as things happen. Failures of single files are in
+/// their events and in the summary, not in the result.
 ///
 /// [`Mode::Process`] and [`Mode::ProcessAsync`] start the running program again: see
 /// [`worker_main`](crate::worker_main) for what it has to do.
@@ -34,7 +35,8 @@ const BITS: u64 = 8;
 /// # Errors
 ///
 /// [`Error::Path`] when none of the sources can be read; [`Error::Interrupted`] when
-/// [`SendOptions::stop`] ended the call, within 2 s, the files that were not finished having failed.
+/// [`SendOptions::stop`] ended the call, within 2 s, the files that were not finished having
+/// failed.
 pub fn send(
     options: &SendOptions,
     on_event: &mut dyn FnMut(SendEvent),
@@ -120,6 +122,7 @@ fn jobs(options: &SendOptions, files: Vec<SourceFile>, limit: NonZeroUsize) -> V
                 max_rate: options
                     .rate
                     .map(|rate| (rate / BITS / at_once as u64).max(1)),
+                congestion: options.congestion,
                 read_buffer: read_buffer(at_once),
                 timeout: options.timeout,
                 readiness: readiness(options.mode),

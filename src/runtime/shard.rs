@@ -6,11 +6,12 @@ use std::num::NonZeroUsize;
 
 /// Most jobs at a time where nobody says how many.
 const MAX_DEFAULT_JOBS: usize = 64;
-/// What a file costs besides its bytes, in bytes that could be sent meanwhile: opening, syncing, renaming.
+/// What a file costs besides its bytes, in bytes that could be sent meanwhile: opening, syncing,
+/// renaming.
 const FILE_COST: u64 = 64 << 10;
 
-/// Jobs at a time where the caller leaves it open: one for each destination, and two where the machine
-/// has two cores.
+/// Jobs at a time where the caller leaves it open: one for each destination, and two where the
+/// machine has two cores.
 pub(crate) fn default_jobs(destinations: usize) -> NonZeroUsize {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = destinations.max(cores.min(2)).clamp(1, MAX_DEFAULT_JOBS);
@@ -23,8 +24,8 @@ pub(crate) fn shard_count(files: usize, jobs: usize, destinations: usize) -> usi
     files.min(jobs_each)
 }
 
-/// Divides files of these sizes into `count` shards of nearly equal cost: the largest first, each to the
-/// shard that has least. Within a shard the files keep their order.
+/// Divides files of these sizes into `count` shards of nearly equal cost: the largest first, each
+/// to the shard that has least. Within a shard the files keep their order.
 pub(crate) fn shards(sizes: &[u64], count: usize) -> Vec<Vec<usize>> {
     let mut by_size: Vec<usize> = (0..sizes.len()).collect();
     by_size.sort_by_key(|&file| Reverse(sizes.get(file).copied()));

@@ -4,14 +4,23 @@ use super::stop::Stop;
 use std::io;
 
 impl Stop {
-    /// A handle that SIGINT, SIGTERM and SIGHUP ask to stop. A second signal ends the process at once
-    /// with status 128 + its number. For programs; a library that is embedded elsewhere takes
-    /// [`Stop::new`] instead.
+    /// A handle that SIGINT, SIGTERM and SIGHUP ask to stop. A second signal ends the process at
+    /// once with status 128 + its number. For programs; a library that is embedded elsewhere
+    /// takes [`Stop::new`] instead.
     ///
     /// # Errors
     ///
     /// When the system refuses the handlers or the thread that listens.
     pub fn on_signals() -> io::Result<Self> {
+        let stop = Self::new();
+        imp::exit_on_second()?;
+        imp::listen(stop.clone())?;
+        Ok(stop)
+    }
+
+    /// The same for a worker process: it never ends at once. The death of a parent with several
+    /// threads comes as several signals, and the parent has a say in how long a worker takes.
+    pub(crate) fn on_signals_of_worker() -> io::Result<Self> {
         let stop = Self::new();
         imp::listen(stop.clone())?;
         Ok(stop)
@@ -30,13 +39,17 @@ mod imp {
 
     const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-    pub(super) fn listen(stop: Stop) -> io::Result<()> {
+    pub(super) fn exit_on_second() -> io::Result<()> {
         let seen = Arc::new(AtomicBool::new(false));
         for signal in SIGNALS {
             // In this order: the first signal finds the flag unset, and sets it.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
             flag::register(signal, Arc::clone(&seen))?;
         }
+        Ok(())
+    }
+
+    pub(super) fn listen(stop: Stop) -> io::Result<()> {
         let mut signals = Signals::new(SIGNALS)?;
         std::thread::Builder::new()
             .name("xfer-signals".to_owned())
@@ -59,27 +72,35 @@ mod imp {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
     /// There is nothing to block on here: the flags are looked at so often.
     const INTERVAL: Duration = Duration::from_millis(50);
 
+    pub(super) fn exit_on_second() -> io::Result<()> {
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in SIGNALS {
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+            flag::register(signal, Arc::clone(&seen))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn listen(stop: Stop) -> io::Result<()> {
         let mut flags = Vec::new();
-        for signal in [SIGINT, SIGTERM] {
+        for signal in SIGNALS {
             let seen = Arc::new(AtomicBool::new(false));
-            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
             flag::register(signal, Arc::clone(&seen))?;
             flags.push((signal, seen));
         }
         std::thread::Builder::new()
             .name("xfer-signals".to_owned())
             .spawn(move || {
-                loop {
-                    for (signal, seen) in &flags {
-                        if seen.load(Ordering::SeqCst) {
-                            stop.stop_for(StopReason::Signal(*signal));
-                        }
+                while !stop.is_stopped() {
+                    let seen = flags.iter().find(|(_, seen)| seen.load(Ordering::SeqCst));
+                    match seen {
+                        Some((signal, _)) => stop.stop_for(StopReason::Signal(*signal)),
+                        None => std::thread::sleep(INTERVAL),
                     }
-                    std::thread::sleep(INTERVAL);
                 }
             })?;
         Ok(())

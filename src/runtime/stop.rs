@@ -60,7 +60,8 @@ impl Stop {
         }
     }
 
-    /// Calls `wake` when somebody asks, at once if that has happened, until the subscription is dropped.
+    /// Calls `wake` when somebody asks, at once if that has happened, until the subscription is
+    /// dropped.
     pub(crate) fn subscribe(&self, wake: Wake) -> Subscription {
         let mut listeners = self.listeners();
         let id = listeners.next;

@@ -73,8 +73,8 @@ impl StorageThread {
         }
     }
 
-    /// Waits until everything that was asked is done, all handles being gone. `false` when that takes
-    /// longer than `patience`: the thread is left to itself.
+    /// Waits until everything that was asked is done, all handles being gone. `false` when that
+    /// takes longer than `patience`: the thread is left to itself.
     pub(crate) fn join(self, patience: Duration) -> bool {
         let Self {
             requests, ended, ..
@@ -89,8 +89,8 @@ impl StorageThread {
 }
 
 impl StorageHandle {
-    /// A name for a session that no other session of this thread has: names on the wire are the peers'
-    /// choice and may come twice.
+    /// A name for a session that no other session of this thread has: names on the wire are the
+    /// peers' choice and may come twice.
     pub(crate) fn name_session(&self) -> SessionId {
         SessionId(self.names.fetch_add(1, Ordering::Relaxed))
     }

@@ -1,4 +1,5 @@
-//! How the blocking loop sleeps: until its socket is ready, another thread wakes it, or a time has come.
+//! How the blocking loop sleeps: until its socket is ready, another thread wakes it, or a time has
+//! come.
 
 use super::stop::Wake;
 use std::io;
@@ -54,30 +55,47 @@ mod imp {
     use std::net::UdpSocket;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
     use std::time::Duration;
+
+    /// The loop is at work: it will see what a wake-up is about before it sleeps.
+    const AWAKE: u8 = 0;
+    /// The loop is at work and has been called: it must not sleep.
+    const CALLED: u8 = 1;
+    /// The loop sleeps or is about to: only a byte in the pair wakes it.
+    const ASLEEP: u8 = 2;
 
     pub(super) struct Waiter {
         woken: UnixStream,
-        waker: Arc<UnixStream>,
+        waker: Arc<Waker>,
+    }
+
+    struct Waker {
+        state: AtomicU8,
+        pair: UnixStream,
     }
 
     impl Waiter {
         pub(super) fn new() -> io::Result<Self> {
-            let (woken, waker) = UnixStream::pair()?;
+            let (woken, pair) = UnixStream::pair()?;
             woken.set_nonblocking(true)?;
-            waker.set_nonblocking(true)?;
+            pair.set_nonblocking(true)?;
             sharpen_timers();
+            let state = AtomicU8::new(AWAKE);
             Ok(Self {
                 woken,
-                waker: Arc::new(waker),
+                waker: Arc::new(Waker { state, pair }),
             })
         }
 
         pub(super) fn wake(&self) -> Wake {
             let waker = Arc::clone(&self.waker);
             Arc::new(move || {
-                // A full pair means that a wake-up is under way already.
-                let _ = (&*waker).write(&[0]);
+                // A busy loop is called without a system call.
+                if waker.state.swap(CALLED, Ordering::SeqCst) == ASLEEP {
+                    // A full pair means that a wake-up is under way already.
+                    let _ = (&waker.pair).write(&[0]);
+                }
             })
         }
 
@@ -95,11 +113,18 @@ mod imp {
                 tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
                 tv_nsec: timeout.subsec_nanos().into(),
             });
+            let state = &self.waker.state;
+            if state.swap(ASLEEP, Ordering::SeqCst) == CALLED {
+                state.store(AWAKE, Ordering::SeqCst);
+                return Ok(());
+            }
             let mut fds = [
                 PollFd::new(socket, flags),
                 PollFd::new(&self.woken, PollFlags::IN),
             ];
-            match poll(&mut fds, timeout.as_ref()) {
+            let polled = poll(&mut fds, timeout.as_ref());
+            state.store(AWAKE, Ordering::SeqCst);
+            match polled {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

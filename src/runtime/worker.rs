@@ -16,9 +16,10 @@ pub const WORKER_ARGUMENT: &str = "__worker";
 /// What a worker process of [`Mode::Process`](crate::Mode::Process) or
 /// [`Mode::ProcessAsync`](crate::Mode::ProcessAsync) runs.
 ///
-/// [`send`](crate::send) starts the program that it is called from (`std::env::current_exe`) once more,
-/// with [`WORKER_ARGUMENT`] as its only argument. A program that uses these modes must notice the argument
-/// before it does anything else, return what this function returns, and leave stdin and stdout to it.
+/// [`send`](crate::send) starts the program that it is called from (`std::env::current_exe`) once
+/// more, with [`WORKER_ARGUMENT`] as its only argument. A program that uses these modes must notice
+/// the argument before it does anything else, return what this function returns, and leave stdin
+/// and stdout to it.
 ///
 /// The worker ends when its stdin does: a parent that is gone leaves no orphan.
 pub fn worker_main() -> ExitCode {
@@ -32,7 +33,7 @@ pub fn worker_main() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals_of_worker()?;
     die_with_parent();
     let (jobs, todo) = channel();
     let (notes, outbox) = channel();
@@ -76,8 +77,8 @@ fn write_notes(outbox: &Receiver<JobNote>) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the system send SIGTERM when the parent dies: stdin ends too, but only when no other process holds
-/// its other end.
+/// Has the system send SIGTERM when the parent dies: stdin ends too, but only when no other process
+/// holds its other end.
 #[cfg(target_os = "linux")]
 fn die_with_parent() {
     let signal = Some(rustix::process::Signal::TERM);

@@ -184,8 +184,8 @@ impl<'a> Bench<'a> {
         Ok(row)
     }
 
-    /// One transfer, with the steps of the scenario on the way. The second value is how soon the tool
-    /// recovered from each.
+    /// One transfer, with the steps of the scenario on the way. The second value is how soon the
+    /// tool recovered from each.
     fn run_once(
         &self,
         stage: &Stage<'_>,
@@ -334,8 +334,8 @@ fn make_file(path: &Path, bytes: u64) -> Result<()> {
     write().with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// Writes as much as a target will take and removes it: a virtual machine is given its memory on first
-/// touch, and the first tool shall not pay for that.
+/// Writes as much as a target will take and removes it: a virtual machine is given its memory on
+/// first touch, and the first tool shall not pay for that.
 fn touch_memory(dir: &Path, bytes: u64) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
     let path = dir.join("touched");

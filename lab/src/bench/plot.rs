@@ -15,7 +15,8 @@ const GAP: u32 = 16;
 const OUR_COLOUR: &str = "#c2410c";
 const OTHER_COLOUR: &str = "#64748b";
 
-/// Every table as a panel of horizontal bars: the share of the limit, or the goodput where there is none.
+/// Every table as a panel of horizontal bars: the share of the limit, or the goodput where there is
+/// none.
 pub fn svg(report: &Report) -> String {
     let heights = report.tables.iter().map(panel_height);
     let height = heights.sum::<u32>() + GAP;

@@ -38,7 +38,8 @@ pub struct Row {
     pub tool: String,
     /// One outcome a run; none when it is not installed.
     pub outcomes: Vec<Outcome>,
-    /// For each run, the seconds to recover from each step of the scenario, or none where it did not.
+    /// For each run, the seconds to recover from each step of the scenario, or none where it did
+    /// not.
     pub recoveries: Vec<Vec<Option<f64>>>,
     /// System calls of sender and receiver, where they were asked for.
     pub system_calls: Option<(u64, u64)>,
@@ -137,10 +138,11 @@ impl Report {
     /// As Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!(
-            "Machine: {}\n\nCommand: `{}`\n\nGoodput is the file's bytes over the time from the start of \
-             the sender to the file being there, verified by BLAKE3; medians, the worst run in brackets. \
-             The limit is (1 - loss) × rate; the rate counts the bytes of Ethernet frames (14 + IP). Delays \
-             are round-trip times; loss is that of each direction.\n",
+            "Machine: {}\n\nCommand: `{}`\n\nGoodput is the file's bytes over the time from the \
+             start of the sender to the file being there, verified by BLAKE3; medians, the worst \
+             run in brackets. The limit is (1 - loss) × rate; the rate counts the bytes of \
+             Ethernet frames (14 + IP). Delays are round-trip times; loss is that of each \
+             direction.\n",
             self.machine, self.command
         );
         for table in &self.tables {
@@ -156,8 +158,8 @@ impl Table {
     fn markdown(&self) -> String {
         let mut text = format!("### {}\n\n", self.scenario.title());
         let calls = self.rows.iter().any(|row| row.system_calls.is_some());
-        text += "| tool | goodput, Mbit/s | share of the limit | CPU s/GB | memory, MiB: sender, receiver \
-                 | sent/file | back/sent |";
+        text += "| tool | goodput, Mbit/s | share of the limit | CPU s/GB \
+                 | memory, MiB: sender, receiver | sent/file | back/sent |";
         text += if calls {
             " calls/MB: sender, receiver |\n"
         } else {
@@ -186,8 +188,8 @@ impl Table {
             // Writing to a `String` cannot fail.
             let _ = writeln!(
                 text,
-                "\nThe switch handed over {} frames, {} us late at the median and {} us at the 99th \
-                 percentile; {unwanted} frames were lost to the lab itself.",
+                "\nThe switch handed over {} frames, {} us late at the median and {} us at the \
+                 99th percentile; {unwanted} frames were lost to the lab itself.",
                 lateness.frames, lateness.median_us, lateness.p99_us
             );
         }
@@ -250,8 +252,8 @@ pub(super) mod tests {
             cpu_seconds: 0.016,
             sender_rss_bytes: 5 << 20,
             receiver_rss_bytes: 6 << 20,
-            sent_bytes: 17_000_000,
-            feedback_bytes: 170_000,
+            sent_bytes: 17_600_000,
+            feedback_bytes: 176_000,
         })
     }
 
@@ -260,6 +262,7 @@ pub(super) mod tests {
         let row = |tool: &str, outcomes| Row {
             tool: tool.into(),
             outcomes,
+            recoveries: vec![],
             system_calls: None,
         };
         Report {
@@ -269,6 +272,7 @@ pub(super) mod tests {
                 scenario: Scenario {
                     link: Some(Preset::Near.profile()),
                     file_bytes: 16_000_000,
+                    steps: vec![],
                 },
                 time_limit_s: 40.0,
                 rows: vec![
@@ -287,7 +291,7 @@ pub(super) mod tests {
     #[test]
     fn medians_and_the_worst_run_are_told() {
         let text = report().markdown();
-        let row = "| works | 64 (32) | 0.64 (0.32) | 1.00 | 5.0, 6.0 | 1.063 | 1.00 % |";
+        let row = "| works | 64 (32) | 0.64 (0.32) | 1.00 | 5.0, 6.0 | 1.100 | 1.00 % |";
         assert!(text.contains(row), "{text}");
     }
 

@@ -112,6 +112,7 @@ mod tests {
         let scenario = Scenario {
             link: Some(Preset::Lossy.profile()),
             file_bytes: 16 << 20,
+            steps: vec![],
         };
         assert_eq!(
             scenario.title(),
@@ -122,6 +123,7 @@ mod tests {
         let veth = Scenario {
             link: None,
             file_bytes: 1 << 30,
+            steps: vec![],
         };
         assert_eq!(
             (veth.title().as_str(), veth.limit_bits()),

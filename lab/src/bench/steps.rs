@@ -100,8 +100,8 @@ fn received_bytes(receiver: &str) -> Result<u64> {
         .ok_or_else(|| anyhow!("there is no `{receiver}`"))
 }
 
-/// For each step the seconds until the rate was back at nine tenths of the new limit: from the step, or
-/// from the end of its black-out. `None` when it was not before the next step or the end.
+/// For each step the seconds until the rate was back at nine tenths of the new limit: from the
+/// step, or from the end of its black-out. `None` when it was not before the next step or the end.
 pub fn recoveries(scenario: &Scenario, timeline: &Timeline) -> Vec<Option<f64>> {
     let mut steps = scenario.steps.clone();
     steps.sort_by_key(|step| step.after);

@@ -11,8 +11,8 @@ pub const FILE_NAME: &str = "data.bin";
 /// Modes of xfer, as its command line names them.
 const XFER_MODES: [&str; 4] = ["process", "thread", "process-async", "thread-async"];
 
-/// Fixed-rate tools are told this share of the link in percent, since they know neither its headers nor
-/// its other direction.
+/// Fixed-rate tools are told this share of the link in percent, since they know neither its headers
+/// nor its other direction.
 const FIXED_RATE_PERCENT: u64 = 95;
 
 const XFER_PORT: u16 = 10000;
@@ -38,8 +38,8 @@ pub enum Tool {
     Udpcast,
     /// SRT's file mode.
     Srt,
-    /// TCP from memory to memory: nothing to verify. Its own word is taken for what was received, since
-    /// it ends with much of the data still in the socket.
+    /// TCP from memory to memory: nothing to verify. Its own word is taken for what was received,
+    /// since it ends with much of the data still in the socket.
     Iperf(&'static str),
 }
 
@@ -194,7 +194,8 @@ fn socat(control: &'static str, places: &Places<'_>) -> Plan {
 fn rsync(control: &'static str, places: &Places<'_>) -> (Plan, Option<(PathBuf, String)>) {
     let config = places.work_dir.join("rsyncd.conf");
     let text = format!(
-        "use chroot = no\nuid = 0\ngid = 0\nlog file = /dev/null\n[out]\npath = {}\nread only = no\n",
+        "use chroot = no\nuid = 0\ngid = 0\nlog file = /dev/null\n\
+         [out]\npath = {}\nread only = no\n",
         places.target_dir.display()
     );
     let mut receiver = words(&format!("rsync --daemon --no-detach --port={RSYNC_PORT}"));

@@ -1,9 +1,10 @@
 //! A learning Ethernet switch with impaired ports, without a clock or a socket of its own.
 //!
 //! Frames and times go in, deliveries come out: [`Fabric::ingress`] takes a frame from a port,
-//! [`Fabric::advance`] hands out what is due, [`Fabric::deadline`] says when to come back. Each frame
-//! passes the *up* pipe of the port it came from and the *down* pipe of every port it goes to. Times inside
-//! are nominal, so a driver that comes back late is late once and does not lower the rate.
+//! [`Fabric::advance`] hands out what is due, [`Fabric::deadline`] says when to come back. Each
+//! frame passes the *up* pipe of the port it came from and the *down* pipe of every port it goes
+//! to. Times inside are nominal, so a driver that comes back late is late once and does not lower
+//! the rate.
 
 mod pipe;
 mod table;
@@ -25,7 +26,8 @@ pub type Frame = Rc<[u8]>;
 /// Two addresses and a type.
 pub const ETHERNET_HEADER_BYTES: usize = 14;
 
-/// Frames inside the switch at once, over all ports; a guard against a runaway flood (about 1.5 GB).
+/// Frames on their way at once, over all ports, beside those that wait: a guard against a runaway
+/// flood (about 1.5 GB).
 const MAX_EVENTS: usize = 1 << 20;
 
 /// Counters of one port.

@@ -1,4 +1,5 @@
-//! One direction of one port: a rate with a drop-tail queue, then everything that happens on the way.
+//! One direction of one port: a rate with a drop-tail queue, then everything that happens on the
+//! way.
 
 use super::Frame;
 use crate::link::Link;
@@ -106,8 +107,8 @@ impl Pipe {
         Offer::Settled
     }
 
-    /// The frame on the wire has left it at `now`. Returns it with the times at which it reaches the far
-    /// end, and when the next one leaves the wire.
+    /// The frame on the wire has left it at `now`. Returns it with the times at which it reaches
+    /// the far end, and when the next one leaves the wire.
     pub fn on_served(&mut self, now: u64) -> (Option<(Frame, Exits)>, Option<u64>) {
         let served = self.on_wire.take();
         let mut next = None;

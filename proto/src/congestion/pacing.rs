@@ -3,8 +3,8 @@
 use super::{bytes_in, rate_of};
 use crate::time::{Duration, Instant};
 
-/// How much lateness is made up for: a driver that wakes later sends slower than the rate for a moment
-/// rather than in a burst.
+/// How much lateness is made up for: a driver that wakes later sends slower than the rate for a
+/// moment rather than in a burst.
 pub const MAX_CATCH_UP: Duration = Duration::from_millis(2);
 /// Bytes that may leave at once are what the rate makes in this time, within the bounds below.
 const QUANTUM_TIME: Duration = Duration::from_millis(1);

@@ -139,10 +139,10 @@ impl Assembly {
     }
 
     fn buffer(&mut self, len: usize) -> BytesMut {
-        if len == WRITE_BLOCK {
-            if let Some(spare) = self.spare.pop() {
-                return spare;
-            }
+        if len == WRITE_BLOCK
+            && let Some(spare) = self.spare.pop()
+        {
+            return spare;
         }
         BytesMut::zeroed(len)
     }

@@ -1,4 +1,5 @@
-//! Which bytes a chunk number means: all files of a session laid out in one number space (SPEC.md, `chunks`).
+//! Which bytes a chunk number means: all files of a session laid out in one number space (SPEC.md,
+//! `chunks`).
 
 use crate::digest::{leaf_count, leaf_range};
 use crate::id::FileIndex;
@@ -16,8 +17,8 @@ pub struct Place {
     pub len: usize,
 }
 
-/// Files and the first chunk number of each. Every chunk of a file but its last has the same size; an empty
-/// file has none.
+/// Files and the first chunk number of each. Every chunk of a file but its last has the same size;
+/// an empty file has none.
 #[derive(Clone, Debug)]
 pub struct Layout {
     chunk_size: u64,
@@ -45,11 +46,6 @@ impl Layout {
         self.files.push((self.end, size));
         self.end = end;
         Some(())
-    }
-
-    /// How many files there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
     }
 
     /// One past the last chunk number.

@@ -1,5 +1,5 @@
-//! The sender's blocks: whole leaves of source files, read ahead of the first transmission and kept for
-//! repairs while there is room.
+//! The sender's blocks: whole leaves of source files, read ahead of the first transmission and kept
+//! for repairs while there is room.
 
 use crate::digest::LEAF_SIZE;
 use crate::id::FileIndex;
@@ -16,25 +16,32 @@ enum Slot {
     Ready { data: Bytes, used: u64 },
 }
 
-/// The cache. What lies ahead of the first transmission is never evicted.
+/// The cache. What lies ahead of the first transmission is never evicted, and never takes the room
+/// that repairs need.
 #[derive(Debug)]
 pub struct Blocks {
     slots: BTreeMap<BlockKey, (Slot, u64)>,
     reads: BTreeMap<OpId, BlockKey>,
+    /// The block that is sent for the first time now.
+    cursor: BlockKey,
+    /// Bytes of all blocks, and of those from the cursor on.
     held: u64,
+    ahead: u64,
     capacity: u64,
     tick: u64,
 }
 
 impl Blocks {
-    /// Room for `capacity` bytes, at least three leaves.
+    /// Room for `capacity` bytes, at least four leaves: two ahead, for a chunk may lie in both, and
+    /// two behind.
     pub fn new(capacity: usize) -> Self {
-        let capacity = (capacity as u64).max(3 * LEAF_SIZE);
         Self {
             slots: BTreeMap::new(),
             reads: BTreeMap::new(),
+            cursor: (FileIndex(0), 0),
             held: 0,
-            capacity,
+            ahead: 0,
+            capacity: (capacity as u64).max(4 * LEAF_SIZE),
             tick: 0,
         }
     }
@@ -44,10 +51,31 @@ impl Blocks {
         self.slots.contains_key(&key)
     }
 
-    /// Makes room for `len` bytes ahead of `cursor`; answers whether there is.
-    pub fn make_room(&mut self, len: u64, cursor: BlockKey) -> bool {
+    /// The first transmission has come to `cursor`; it never goes back.
+    pub fn advance(&mut self, cursor: BlockKey) {
+        if cursor > self.cursor {
+            let passed = self.slots.range(self.cursor..cursor);
+            self.ahead -= passed.map(|(_, (_, len))| len).sum::<u64>();
+            self.cursor = cursor;
+        }
+    }
+
+    /// Makes room for `len` bytes ahead of the cursor; answers whether there is.
+    pub fn make_room_ahead(&mut self, len: u64) -> bool {
+        let reserve = (self.capacity / 4).max(2 * LEAF_SIZE);
+        self.ahead + len <= self.capacity - reserve && self.make_room(len)
+    }
+
+    /// Makes room for a block that is read again. One at a time may always be.
+    pub fn make_room_behind(&mut self, len: u64) -> bool {
+        self.make_room(len) || self.reads.values().all(|key| *key >= self.cursor)
+    }
+
+    /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is
+    /// enough.
+    fn make_room(&mut self, len: u64) -> bool {
         while self.held + len > self.capacity {
-            let passed = self.slots.range(..cursor);
+            let passed = self.slots.range(..self.cursor);
             let evictable = passed.filter_map(|(key, (slot, _))| match slot {
                 Slot::Ready { used, .. } => Some((*used, *key)),
                 Slot::Pending => None,
@@ -60,20 +88,17 @@ impl Blocks {
         true
     }
 
-    /// Whether a repair may be read although there is no room: one at a time always may.
-    pub fn may_read_repair(&self, cursor: BlockKey) -> bool {
-        self.reads.values().all(|key| *key >= cursor)
-    }
-
     /// The block is being read by `op`.
     pub fn on_requested(&mut self, op: OpId, key: BlockKey, len: u64) {
         self.reads.insert(op, key);
         if self.slots.insert(key, (Slot::Pending, len)).is_none() {
             self.held += len;
+            self.ahead += if key >= self.cursor { len } else { 0 };
         }
     }
 
-    /// The read `op` has ended; answers which block it was for. The data is kept if it is still wanted.
+    /// The read `op` has ended; answers which block it was for. The data is kept if it is still
+    /// wanted.
     pub fn on_read(&mut self, op: OpId, data: Option<Bytes>) -> Option<BlockKey> {
         let key = self.reads.remove(&op)?;
         self.tick += 1;
@@ -108,6 +133,7 @@ impl Blocks {
     fn remove(&mut self, key: BlockKey) {
         if let Some((_, len)) = self.slots.remove(&key) {
             self.held -= len;
+            self.ahead -= if key >= self.cursor { len } else { 0 };
         }
     }
 
@@ -130,17 +156,26 @@ mod tests {
         (FileIndex(0), leaf)
     }
 
+    fn read(blocks: &mut Blocks, leaf: u64) {
+        blocks.on_requested(OpId(leaf), key(leaf), LEN);
+        blocks.on_read(OpId(leaf), Some(Bytes::from_static(b"x")));
+    }
+
     #[test]
-    fn what_was_passed_makes_room_oldest_use_first() {
+    fn reading_ahead_leaves_room_for_repairs() {
         let mut blocks = Blocks::new(0);
-        for leaf in 0..3 {
-            assert!(blocks.make_room(LEN, key(0)));
-            blocks.on_requested(OpId(leaf), key(leaf), LEN);
-            blocks.on_read(OpId(leaf), Some(Bytes::from_static(b"x")));
+        for leaf in 0..2 {
+            assert!(blocks.make_room_ahead(LEN));
+            read(&mut blocks, leaf);
         }
-        assert!(!blocks.make_room(LEN, key(0)), "everything is ahead");
+        assert!(!blocks.make_room_ahead(LEN), "two leaves are ahead");
+        blocks.advance(key(2));
+        for leaf in 2..4 {
+            assert!(blocks.make_room_ahead(LEN));
+            read(&mut blocks, leaf);
+        }
         blocks.touch(key(0));
-        assert!(blocks.make_room(LEN, key(2)));
+        assert!(blocks.make_room_behind(LEN));
         assert!(blocks.data(key(0)).is_some() && blocks.data(key(1)).is_none());
     }
 
@@ -148,10 +183,9 @@ mod tests {
     fn a_forgotten_read_leaves_nothing_behind() {
         let mut blocks = Blocks::new(0);
         blocks.on_requested(OpId(7), key(4), LEN);
-        assert!(!blocks.may_read_repair(key(5)) && blocks.may_read_repair(key(4)));
         blocks.forget(FileIndex(0));
         assert_eq!(blocks.on_read(OpId(7), Some(Bytes::new())), Some(key(4)));
         assert!(!blocks.is_requested(key(4)));
-        assert_eq!(blocks.held, 0);
+        assert_eq!((blocks.held, blocks.ahead), (0, 0));
     }
 }

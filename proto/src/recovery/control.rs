@@ -1,7 +1,8 @@
-//! The control stream: messages in order and without loss, one stream each way (SPEC.md, `control-stream`).
+//! The control stream: messages in order and without loss, one stream each way (SPEC.md,
+//! `control-stream`).
 //!
-//! Messages are laid end to end and cut into blocks as they leave. A block is sent again, with the same
-//! bytes, until the peer says that it has it.
+//! Messages are laid end to end and cut into blocks as they leave. A block is sent again, with the
+//! same bytes, until the peer says that it has it.
 
 use crate::range_set::RangeSet;
 use crate::wire::DecodeError;
@@ -56,8 +57,8 @@ impl ControlSender {
         self.queued > 0 || (!self.pending.is_empty() && (self.blocks.len() as u64) < BLOCK_WINDOW)
     }
 
-    /// The next block to send, at most `room` bytes unless it is sent again: its sequence number and bytes.
-    /// [`Self::on_sent`] must follow when it left.
+    /// The next block to send, at most `room` bytes unless it is sent again: its sequence number
+    /// and bytes. [`Self::on_sent`] must follow when it left.
     pub fn next(&mut self, room: usize) -> Option<(u64, &[u8])> {
         if self.queued == 0 && self.has_next() {
             let len = self.pending.len().min(MAX_BLOCK).min(room);
@@ -87,8 +88,8 @@ impl ControlSender {
         }
     }
 
-    /// Takes an acknowledgement. Blocks that were sent in packets below `lost_below` and are not in it are
-    /// lost and queued again. `None` if the peer acknowledges what was never sent.
+    /// Takes an acknowledgement. Blocks that were sent in packets below `lost_below` and are not in
+    /// it are lost and queued again. `None` if the peer acknowledges what was never sent.
     pub fn on_ack(&mut self, ack: &BlockAck, lost_below: u64) -> Option<()> {
         let end = self.base + self.blocks.len() as u64;
         if ack.next > ack.end || ack.end > end {
@@ -121,7 +122,8 @@ impl ControlSender {
         Some(())
     }
 
-    /// Nothing was heard for a probe timeout: the oldest block that is not acknowledged goes out again.
+    /// Nothing was heard for a probe timeout: the oldest block that is not acknowledged goes out
+    /// again.
     pub fn on_probe(&mut self) {
         let oldest = self
             .blocks
@@ -165,7 +167,8 @@ impl ControlReceiver {
         loop {
             let mut rest = self.bytes.get(self.read..).unwrap_or_default();
             let Some(message) = Message::take(&mut rest)? else {
-                // What is left is the start of a message: at most one message's length is ever moved.
+                // What is left is the start of a message: at most one message's length is ever
+                // moved.
                 self.bytes.drain(..self.read.min(self.bytes.len()));
                 self.read = 0;
                 return Ok(None);

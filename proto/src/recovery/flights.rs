@@ -61,7 +61,8 @@ impl Flights {
         Some(run.number + (chunk - run.chunk))
     }
 
-    /// The receiver lacks `missing`. Queues what is not on its way in a packet from `lost_below` on.
+    /// The receiver lacks `missing`. Queues what is not on its way in a packet from `lost_below`
+    /// on.
     pub fn on_missing(&mut self, missing: Range<u64>, lost_below: u64) {
         let mut found = RangeSet::new();
         for chunk in self.lost.gaps(missing).flatten() {

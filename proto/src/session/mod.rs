@@ -1,4 +1,5 @@
-//! The association with one peer: an [`OutgoingSession`] sends a manifest, an [`IncomingSession`] receives.
+//! The association with one peer: an [`OutgoingSession`] sends a manifest, an [`IncomingSession`]
+//! receives.
 
 mod incoming;
 mod outgoing;

@@ -84,7 +84,8 @@ pub enum Message {
         /// How many lines it has.
         files: u32,
     },
-    /// Receiver: every file below is answered. One that had no `Hold` or `Resume` before is wanted whole.
+    /// Receiver: every file below is answered. One that had no `Hold` or `Resume` before is wanted
+    /// whole.
     Answer {
         /// One past the last file that is answered.
         through: u32,
@@ -99,13 +100,13 @@ pub enum Message {
         /// Which file.
         file: FileIndex,
     },
-    /// Receiver: these leaves of the file are there, verified against what was offered then. May come in
-    /// several parts, before the `Answer` or the `Want` of the file.
+    /// Receiver: these leaves of the file are there, verified against what was offered then. May
+    /// come in several parts, before the `Answer` or the `Want` of the file.
     Resume {
         /// Which file.
         file: FileIndex,
-        /// The source had the same identity then. Otherwise the sender compares the values with its own
-        /// before it relies on them.
+        /// The source had the same identity then. Otherwise the sender compares the values with
+        /// its own before it relies on them.
         is_same_source: bool,
         /// At most [`MAX_LEAVES`].
         leaves: Vec<(u64, Digest)>,
@@ -198,8 +199,8 @@ impl Message {
         }
     }
 
-    /// Takes the next message off the front of `bytes`. `Ok(None)` where the rest of it has not come yet,
-    /// `Ok(Some(None))` for an unknown ignorable one.
+    /// Takes the next message off the front of `bytes`. `Ok(None)` where the rest of it has not
+    /// come yet, `Ok(Some(None))` for an unknown ignorable one.
     pub fn take(bytes: &mut &[u8]) -> Result<Option<Option<Self>>, DecodeError> {
         let Ok((kind, body)) = tlv::split(bytes) else {
             return Ok(None);

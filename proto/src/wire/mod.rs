@@ -1,6 +1,7 @@
 //! The packet format (SPEC.md, `packets`): header, data, frames, control messages, checksum.
 //!
-//! Decoding accepts exactly what encoding makes: no trailing bytes, no overlong numbers, no set reserved bits.
+//! Decoding accepts exactly what encoding makes: no trailing bytes, no overlong numbers, no set
+//! reserved bits.
 
 pub mod checksum;
 pub mod frame;

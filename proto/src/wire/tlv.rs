@@ -1,4 +1,5 @@
-//! Type, length, value: how frames sit in a packet and messages in the control stream (SPEC.md, `extension`).
+//! Type, length, value: how frames sit in a packet and messages in the control stream (SPEC.md,
+//! `extension`).
 
 use super::DecodeError;
 use alloc::vec::Vec;

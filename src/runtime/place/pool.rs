@@ -15,8 +15,8 @@ use tokio::time::timeout;
 
 /// Runs the jobs in worker processes, at most so many as the crew is large.
 ///
-/// The runtime has one thread, the calling one: it only moves notes, and a process that asks to be told
-/// of its parent's death is told of the death of the thread that started it.
+/// The runtime has one thread, the calling one: it only moves notes, and a process that asks to be
+/// told of its parent's death is told of the death of the thread that started it.
 pub(super) fn run(crew: &Crew<'_>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -144,7 +144,8 @@ impl Worker {
         self.stdin.flush().await
     }
 
-    /// Passes on the notes of one job. After a stop the worker is asked to end, and gets some time for it.
+    /// Passes on the notes of one job. After a stop the worker is asked to end, and gets some time
+    /// for it.
     async fn attend(self, notes: &Notes, mut stopped: watch::Receiver<bool>) -> Outcome {
         let Self {
             child,

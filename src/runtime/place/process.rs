@@ -10,7 +10,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle, scope};
 
-/// Runs each job in a process of its own; the next one starts when the oldest of a full crew has ended.
+/// Runs each job in a process of its own; the next one starts when the oldest of a full crew has
+/// ended.
 pub(super) fn run(crew: &Crew<'_>) {
     let alive = Alive::default();
     let _stops = crew.stop.subscribe({

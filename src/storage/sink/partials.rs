@@ -172,7 +172,8 @@ impl Partials {
         // nothing.
         file.sync_data().ok()?;
         if !is_same_source {
-            // What is written on is of two sources, so no later session may take it for one of them.
+            // What is written on is of two sources, so no later session may take it for one of
+            // them.
             entry.identity = None;
         }
         self.restart_journal(entry, &part, &leaves).ok()?;

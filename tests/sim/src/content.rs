@@ -1,4 +1,5 @@
-//! The content of simulated files: a cheap function of a seed and an offset, so that no file needs memory.
+//! The content of simulated files: a cheap function of a seed and an offset, so that no file needs
+//! memory.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -16,8 +17,8 @@ pub struct Content {
 }
 
 impl Content {
-    /// A file of `size` bytes. With `synthetic`, the values of its leaves are made up instead of hashed:
-    /// for runs of many gigabytes in which hashing would be most of the work.
+    /// A file of `size` bytes. With `synthetic`, the values of its leaves are made up instead of
+    /// hashed: for runs of many gigabytes in which hashing would be most of the work.
     pub fn new(seed: u64, size: u64, synthetic: bool) -> Self {
         Self {
             seed,
@@ -53,7 +54,8 @@ impl Content {
         data
     }
 
-    /// Where `data`, as the content from `offset` on, differs: byte ranges of the file, by words of 8.
+    /// Where `data`, as the content from `offset` on, differs: byte ranges of the file, by words of
+    /// 8.
     pub fn differences(&self, offset: u64, data: &[u8]) -> Vec<Range<u64>> {
         let mut wrong: Vec<Range<u64>> = Vec::new();
         let (head, rest) = data.split_at(data.len().min(((8 - offset % 8) % 8) as usize));

@@ -1,8 +1,9 @@
-//! Small cases explored exhaustively: every way to lose, copy or hold back a few packets of a short transfer,
-//! and every moment at which an end can crash.
+//! Small cases explored exhaustively: every way to lose, copy or hold back a few packets of a short
+//! transfer, and every moment at which an end can crash.
 //!
-//! A run is determined by its script up to the first packet that the script does not reach, so going on from
-//! every packet behind the last fault of a script, and from nowhere else, meets every script exactly once.
+//! A run is determined by its script up to the first packet that the script does not reach, so
+//! going on from every packet behind the last fault of a script, and from nowhere else, meets every
+//! script exactly once.
 
 use crate::content::Content;
 use crate::host::SenderSpec;

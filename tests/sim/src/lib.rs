@@ -1,8 +1,8 @@
 //! A network, storage and clock that exist only in memory.
 //!
-//! The engine pair of `xfer-proto` runs here under a virtual clock: a seed makes a whole run, faults
-//! included, and the same seed makes the same run again, byte for byte. [`schedule`] makes scenarios from
-//! seeds, [`world`] runs them, [`oracle`] judges.
+//! The engine pair of `xfer-proto` runs here under a virtual clock: a seed makes a whole run,
+//! faults included, and the same seed makes the same run again, byte for byte. [`schedule`] makes
+//! scenarios from seeds, [`world`] runs them, [`oracle`] judges.
 
 pub mod content;
 pub mod cross;
@@ -18,4 +18,5 @@ pub mod storage;
 mod stranger;
 pub mod table;
 pub mod trace;
+pub mod whole;
 pub mod world;

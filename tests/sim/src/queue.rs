@@ -1,4 +1,5 @@
-//! The event queue: a binary heap ordered by virtual time, then by the order in which events were made.
+//! The event queue: a binary heap ordered by virtual time, then by the order in which events were
+//! made.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use xfer_proto::config::{MAX_DATAGRAM, MIN_DATAGRAM, SenderConfig};
 use xfer_proto::digest::{LEAF_SIZE, leaf_count};
 use xfer_proto::error::ErrorCode;
-use xfer_proto::manifest::{Entry, EntryKind, Name};
+use xfer_proto::manifest::{Entry, EntryKind, Name, Timestamp};
 use xfer_proto::rng::Rng;
 
 /// How much goes wrong.
@@ -139,8 +139,8 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     plan
 }
 
-/// By when a run must be over: the last fault, then for every attempt the time-outs of both ends and a
-/// generous time for the bytes.
+/// By when a run must be over: the last fault, then for every attempt the time-outs of both ends
+/// and a generous time for the bytes.
 fn deadline(scenario: &Scenario) -> Nanos {
     let healed = scenario
         .links
@@ -295,6 +295,8 @@ impl Draw {
             let Ok(name) = Name::new(format!("s{sender}/file-{at}")) else {
                 continue;
             };
+            let seed = self.0.next_u64();
+            let has_identity = self.one_in(2);
             manifest.push(Entry {
                 name,
                 kind: match is_directory {
@@ -302,11 +304,14 @@ impl Draw {
                     false => EntryKind::File,
                 },
                 size,
-                modified: None,
+                modified: Some(Timestamp {
+                    seconds: 1_000_000_000,
+                    nanos: 0,
+                }),
                 mode: None,
-                identity: None,
+                identity: has_identity.then_some(seed),
             });
-            files.push(Content::new(self.0.next_u64(), size, false));
+            files.push(Content::new(seed, size, false));
         }
         (manifest, files)
     }
@@ -382,12 +387,17 @@ impl Draw {
     /// One file of a few leaves instead of what there was.
     fn large_file(&mut self, plan: &mut Plan) {
         let spec = &mut plan.scenario.senders[0];
-        let size = LEAF_SIZE + self.below(3 * LEAF_SIZE);
+        let size = LEAF_SIZE + self.below(7 * LEAF_SIZE);
+        if self.one_in(2) {
+            // The least that is allowed: most of the file does not fit.
+            spec.config.read_buffer = 3 * LEAF_SIZE as usize;
+        }
         let content = Content::new(self.0.next_u64(), size, false);
         spec.files = Rc::new(vec![content]);
         spec.manifest.truncate(1);
         for entry in &mut spec.manifest {
             (entry.kind, entry.size) = (EntryKind::File, size);
+            entry.identity = entry.identity.map(|old| !old);
         }
     }
 

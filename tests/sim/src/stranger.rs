@@ -1,7 +1,8 @@
-//! A stranger who cannot read keys but sends: garbage, truncated and damaged copies, old packets again, and
-//! copies of what others sent under addresses of its own.
+//! A stranger who cannot read keys but sends: garbage, truncated and damaged copies, old packets
+//! again, and copies of what others sent under addresses of its own.
 //!
-//! Whatever it does, no transfer may suffer, and no address that it names may get more than it sent.
+//! Whatever it does, no transfer may suffer, and no address that it names may get more than it
+//! sent.
 
 use std::net::SocketAddr;
 use xfer_proto::id::{PacketNumber, SessionId};

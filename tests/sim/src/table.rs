@@ -12,7 +12,7 @@ use xfer_proto::config::SenderConfig;
 use xfer_proto::manifest::{Entry, EntryKind, Name};
 
 /// Size of a file that no run reaches the end of.
-const ENDLESS: u64 = 1 << 42;
+const ENDLESS: u64 = 1 << 36;
 
 /// One cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,8 +96,12 @@ impl Cell {
 
     /// A sender whose file does not end.
     pub fn sender(&self, at: u64, start: Nanos) -> SenderSpec {
-        let size = ENDLESS;
-        let manifest = Name::new(format!("endless-{at}"))
+        self.sender_of(at, start, ENDLESS)
+    }
+
+    /// A sender of one file of `size` bytes.
+    pub fn sender_of(&self, at: u64, start: Nanos, size: u64) -> SenderSpec {
+        let manifest = Name::new(format!("file-{at}"))
             .map(|name| Entry {
                 name,
                 kind: EntryKind::File,
@@ -230,7 +234,8 @@ pub fn markdown(rows: &[Row]) -> String {
         let cell = &row.cell;
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {:.2} | {:.3} | {:.3} | {:.3} | {:.3} | {:.1} | {:.2} | {:.2} | {:.2} |{}",
+            "| {} | {} | {} | {:.2} | {:.3} | {:.3} | {:.3} | {:.3} \
+             | {:.1} | {:.2} | {:.2} | {:.2} |{}",
             cell.rate / 1_000_000,
             cell.rtt / MILLISECOND,
             f64::from(cell.loss_ppm) / 1e4,

@@ -37,6 +37,7 @@ fn prepare(disk: &mut Disk, session: u64, differs: bool) -> Result<Prepared, Err
         size: SIZE,
         modified: None,
         mode: None,
+        identity: None,
     };
     let op = StorageOp::Prepare {
         op: OpId(0),
@@ -144,7 +145,7 @@ fn a_power_cut_keeps_what_was_recorded_and_nothing_else_for_sure() {
         checkpoint(&mut disk, 1, 1);
         write_leaf(&mut disk, 1, 2);
         disk.crash(&mut Rng::new(seed));
-        let Ok(Prepared::Partial(leaves)) = prepare(&mut disk, 2, false) else {
+        let Ok(Prepared::Partial { leaves, .. }) = prepare(&mut disk, 2, false) else {
             panic!("the record is lost");
         };
         let indices: Vec<u64> = leaves.iter().map(|leaf| leaf.index).collect();
@@ -164,7 +165,7 @@ fn a_power_cut_keeps_what_was_recorded_and_nothing_else_for_sure() {
 fn a_partial_of_another_content_is_all_wrong() {
     let mut disk = disk(DiskConfig::default());
     disk.put_partial(name(), &Content::new(2, SIZE, false), 0..4);
-    let Ok(Prepared::Partial(leaves)) = prepare(&mut disk, 1, false) else {
+    let Ok(Prepared::Partial { leaves, .. }) = prepare(&mut disk, 1, false) else {
         panic!("the partial is not found");
     };
     assert_eq!(leaves.len(), 4);

@@ -15,9 +15,9 @@ use core::ops::Range;
 /// Bounds of the interval that a sender may ask for.
 const MIN_INTERVAL: Duration = Duration::from_micros(500);
 const MAX_INTERVAL: Duration = Duration::from_millis(100);
-/// A report waits for so many packets, unless four intervals have passed: on a slow path feedback stays a
-/// small share of what comes.
-const MIN_PACKETS: u64 = 16;
+/// A report waits for so many bytes, unless four intervals have passed: on a slow path feedback
+/// stays a small share of what comes.
+const MIN_BYTES: u64 = 20_000;
 /// Bytes of runs in one page: with everything else in a report they fit the smallest datagram.
 const MAX_PAGE: usize = 800;
 /// Pages in one report.
@@ -27,8 +27,8 @@ const MAX_PAGES: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Reporting {
     interval: Duration,
-    /// Packets since the last report, and when that was.
-    packets: u64,
+    /// Bytes since the last report, and when that was.
+    bytes: u64,
     reported_at: Instant,
     is_due: bool,
     /// One past the last chunk that the sender says it has sent.
@@ -44,7 +44,7 @@ impl Default for Reporting {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(5),
-            packets: 0,
+            bytes: 0,
             reported_at: Instant::ZERO,
             is_due: false,
             sent_end: 0,
@@ -75,9 +75,9 @@ impl Reporting {
         self.is_due = true;
     }
 
-    pub fn on_packet(&mut self, now: Instant, timers: &mut TimerTable) {
-        self.packets += 1;
-        let wait = if self.packets >= MIN_PACKETS {
+    pub fn on_packet(&mut self, now: Instant, bytes: usize, timers: &mut TimerTable) {
+        self.bytes += bytes as u64;
+        let wait = if self.bytes >= MIN_BYTES {
             self.interval
         } else {
             self.interval * 4
@@ -107,7 +107,7 @@ impl Reporting {
         self.is_window_low = is_window_low;
         if self.page.is_none() || self.pages >= MAX_PAGES {
             self.pages = 0;
-            self.packets = 0;
+            self.bytes = 0;
             self.is_due = false;
             self.reported_at = now;
         }
@@ -144,12 +144,12 @@ impl IncomingSession {
         }
         // A report with many holes may leave no room: then the block has a packet of its own, next.
         let room = packet.room().saturating_sub(32);
-        if let Some((sequence, bytes)) = self.control.next(room) {
-            if packet.push(&Frame::Block(Block { sequence, bytes })) {
-                self.control.on_sent(sequence, number);
-                self.sent_at.push_back((number, now));
-                self.timers.set(Timer::Probe, now + self.rtt.pto());
-            }
+        if let Some((sequence, bytes)) = self.control.next(room)
+            && packet.push(&Frame::Block(Block { sequence, bytes }))
+        {
+            self.control.on_sent(sequence, number);
+            self.sent_at.push_back((number, now));
+            self.timers.set(Timer::Probe, now + self.rtt.pto());
         }
         if packet.is_empty() {
             return false;
@@ -295,7 +295,7 @@ mod tests {
         let (mut start, mut found) = (0, 0);
         while start < 15_000 {
             let (missing, end) = page(set.gaps(start..15_000), start, 15_000);
-            found += ranges(&missing, start, end).unwrap().iter().count();
+            found += ranges(&missing, start, end).unwrap().len();
             start = end;
         }
         assert_eq!(found, 5_000);

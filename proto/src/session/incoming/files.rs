@@ -166,20 +166,20 @@ impl Files {
         for index in touched {
             let leaf = self.layout.leaf(file, index);
             let overlap = leaf.end.min(bytes.end) - leaf.start.max(bytes.start);
-            if let Some(state) = self.leaves(file).get_mut(index as usize) {
-                if state.missing > 0 {
-                    state.missing = state.missing.saturating_sub(overlap as u32);
-                    if state.missing == 0 {
-                        complete.push(index);
-                    }
+            if let Some(state) = self.leaves(file).get_mut(index as usize)
+                && state.missing > 0
+            {
+                state.missing = state.missing.saturating_sub(overlap as u32);
+                if state.missing == 0 {
+                    complete.push(index);
                 }
             }
         }
         complete
     }
 
-    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold of
-    /// leaves beside it that are not complete is taken back too.
+    /// A leaf must come again. Answers the chunks to ask for; what those that had come (`has`) hold
+    /// of leaves beside it that are not complete is taken back too.
     pub fn reset_leaf(
         &mut self,
         file: FileIndex,

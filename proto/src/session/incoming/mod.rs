@@ -73,7 +73,8 @@ pub struct IncomingSession {
 }
 
 impl IncomingSession {
-    /// A session with `peer`, whose address is proven. `None` if the size of its packets is not allowed.
+    /// A session with `peer`, whose address is proven. `None` if the size of its packets is not
+    /// allowed.
     pub(crate) fn new(
         now: Instant,
         config: ReceiverConfig,
@@ -182,7 +183,8 @@ impl IncomingSession {
             };
             self.timers.set(Timer::Idle, now + wait);
         }
-        self.reporting.on_packet(now, &mut self.timers);
+        self.reporting
+            .on_packet(now, received.data.len(), &mut self.timers);
         self.phase == Phase::Open
     }
 
@@ -204,6 +206,10 @@ impl IncomingSession {
             return;
         }
         for frame in frames {
+            // A frame may have ended the session: what stands behind it is not looked at.
+            if self.phase != Phase::Open {
+                return;
+            }
             match frame {
                 Frame::Hello(Hello { interval_us, .. }) => {
                     self.reporting.set_interval(interval_us);
@@ -238,7 +244,8 @@ impl IncomingSession {
         {
             self.sent_at.pop_front();
         }
-        if let Some((_, at)) = self.sent_at.pop_front_if(|sent| sent.0 == ack.largest) {
+        if let Some(&(_, at)) = self.sent_at.front().filter(|sent| sent.0 == ack.largest) {
+            self.sent_at.pop_front();
             let delay = Duration::from_micros(u64::from(ack.delay_us));
             self.rtt.on_sample(now, now.since(at).saturating_sub(delay));
         }
@@ -286,8 +293,8 @@ impl IncomingSession {
         self.timers.set(Timer::Close, now);
     }
 
-    /// A file has its final status: the sender is told, its chunks are not wanted any more. A failure says
-    /// whether what has come may serve a later session.
+    /// A file has its final status: the sender is told, its chunks are not wanted any more. A
+    /// failure says whether what has come may serve a later session.
     fn finish(&mut self, now: Instant, file: FileIndex, result: Result<Verdict, (Failure, bool)>) {
         let chunks = self.files.layout.chunks(file);
         let Some(state) = self.files.files.get_mut(file.as_usize()) else {

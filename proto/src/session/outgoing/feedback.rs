@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::id::FileIndex;
 use crate::machine::FileStatus;
 use crate::storage::OpId;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::wire::frame::{Close, Frame, Report, ranges};
 use crate::wire::header::{Header, Kind};
@@ -46,6 +46,10 @@ impl OutgoingSession {
         }
         self.on_heard(now);
         for frame in frames {
+            // A frame may have ended the session: what stands behind it is not looked at.
+            if !matches!(self.phase, Phase::Opening | Phase::Open) {
+                return;
+            }
             match frame {
                 Frame::Report(report) => self.on_report(now, header.number.0, &report),
                 Frame::Block(block) => {
@@ -75,8 +79,9 @@ impl OutgoingSession {
         }
     }
 
-    /// The peer says that it does not know the session. That may be an answer to a packet which overtook
-    /// the `Hello`, so it is believed only if it is said again and nothing was heard in between.
+    /// The peer says that it does not know the session. That may be an answer to a packet which
+    /// overtook the `Hello`, so it is believed only if it is said again and nothing was heard
+    /// in between.
     fn on_reset(&mut self, now: Instant, close: Close) {
         match self.reset_at {
             None => self.reset_at = Some(now),
@@ -85,7 +90,8 @@ impl OutgoingSession {
         }
     }
 
-    /// The receiver ended the session before every file had its status, or it does not know it any more.
+    /// The receiver ended the session before every file had its status, or it does not know it any
+    /// more.
     fn on_close(&mut self, now: Instant, close: Close) {
         let failure = close
             .failure
@@ -151,12 +157,17 @@ impl OutgoingSession {
         };
         let feedback = Feedback {
             rtt: outcome.rtt,
+            one_way_us: outcome.one_way_us,
             smoothed_rtt: self.rtt.smoothed(),
             min_rtt: self.rtt.min(),
             next_number: self.next_number,
             seen_end: self.sent.seen_end(),
             received: outcome.received,
             lost: outcome.lost,
+            received_total: self.sent.received_total(),
+            lost_total: self.sent.lost_total(),
+            report_interval: Duration::from_micros(u64::from(self.report_interval_us())),
+            is_window_limited: core::mem::take(&mut self.is_window_limited),
             ce: self.report_counts.ce - before.ce,
             host_drops: self.report_counts.host_drops - before.host_drops,
             in_flight: self.sent.in_flight(),

@@ -1,4 +1,5 @@
-//! The files of an outgoing session: what is read, what is to be sent, what the receiver said of each.
+//! The files of an outgoing session: what is read, what is to be sent, what the receiver said of
+//! each.
 
 use crate::digest::{self, leaf_count};
 use crate::file::layout::Layout;
@@ -144,6 +145,8 @@ impl Files {
 
     /// Asks for the next leaf of the first pass, if there is room for it.
     pub fn scan(&mut self) -> Option<StorageOp> {
+        let cursor = self.cursor_key();
+        self.blocks.advance(cursor);
         loop {
             let (index, leaf) = self.scan;
             let file = FileIndex(index);
@@ -151,7 +154,6 @@ impl Files {
                 return None;
             }
             let size = self.layout.size(file);
-            let cursor = self.cursor_key();
             let state = self.files.get_mut(file.as_usize())?;
             let is_read = state.entry.kind == EntryKind::File && state.phase != Phase::Final;
             if !is_read || leaf >= leaf_count(size) || size == 0 {
@@ -172,7 +174,7 @@ impl Files {
                 if self.digest_reads.len() >= MAX_DIGEST_READS {
                     return None;
                 }
-            } else if !self.blocks.make_room(len, cursor) {
+            } else if !self.blocks.make_room_ahead(len) {
                 return None;
             }
             self.scan.1 += 1;
@@ -221,9 +223,8 @@ impl Files {
             return None;
         }
         let bytes = self.layout.leaf(key.0, key.1);
-        let cursor = self.cursor_key();
-        let has_room = self.blocks.make_room(bytes.end - bytes.start, cursor);
-        (has_room || self.blocks.may_read_repair(cursor)).then(|| self.read(key, false))
+        let has_room = self.blocks.make_room_behind(bytes.end - bytes.start);
+        has_room.then(|| self.read(key, false))
     }
 
     /// Asks whether the source of a completely read file is unchanged.
@@ -340,8 +341,8 @@ impl Files {
         }
     }
 
-    /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the read that
-    /// brings it.
+    /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the
+    /// read that brings it.
     pub fn payload(
         &mut self,
         chunk: u64,
@@ -375,8 +376,9 @@ impl Files {
         Some((cut(first, place.offset, border)?, cut(last, border, end)?))
     }
 
-    /// The receiver has this leaf from an earlier session, of the source as it is or (not `is_same_source`)
-    /// of one that looked like it: then our own value decides once it is known.
+    /// The receiver has this leaf from an earlier session, of the source as it is or (not
+    /// `is_same_source`) of one that looked like it: then our own value decides once it is
+    /// known.
     pub fn on_resume(
         &mut self,
         file: FileIndex,

@@ -31,8 +31,8 @@ pub struct GapRun {
     pub run: u64,
 }
 
-/// The ranges that `list` describes from `start` on, or `None` if it is malformed: an empty run, runs that
-/// touch, or an end beyond `end`.
+/// The ranges that `list` describes from `start` on, or `None` if it is malformed: an empty run,
+/// runs that touch, or an end beyond `end`.
 pub fn ranges(list: &[GapRun], start: u64, end: u64) -> Option<Vec<core::ops::Range<u64>>> {
     let mut at = start;
     let mut ranges = Vec::with_capacity(list.len());
@@ -90,7 +90,8 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Reads the content of a frame of type `kind`; `None` for padding and for unknown ignorable types.
+    /// Reads the content of a frame of type `kind`; `None` for padding and for unknown ignorable
+    /// types.
     pub fn decode(kind: u8, body: &'a [u8]) -> Result<Option<Self>, DecodeError> {
         Ok(Some(match kind {
             Self::PADDING if body.iter().all(|&byte| byte == 0) => return Ok(None),

@@ -2,8 +2,8 @@ use super::{BlockAck, GapRun};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
-/// A snapshot of what the receiver has and lacks (SPEC.md, `frame-report`). The newest one counts; one that
-/// is lost or comes twice changes nothing.
+/// A snapshot of what the receiver has and lacks (SPEC.md, `frame-report`). The newest one counts;
+/// one that is lost or comes twice changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Largest packet number received.
@@ -20,8 +20,8 @@ pub struct Report {
     pub host_drops: u64,
     /// Chunks received more than once.
     pub duplicates: u64,
-    /// Bytes of data packets' payload that the receiver takes beyond what is in `received`: the sender
-    /// keeps no more in flight.
+    /// Bytes of data packets' payload that the receiver takes beyond what is in `received`: the
+    /// sender keeps no more in flight.
     pub window: u64,
     /// All chunks below have arrived or are not wanted.
     pub first_missing: u64,
@@ -29,7 +29,8 @@ pub struct Report {
     pub end: u64,
     /// Where the page of missing chunks starts.
     pub page_start: u64,
-    /// Where it ends: every chunk of the page that is not in `missing` has arrived or is not wanted.
+    /// Where it ends: every chunk of the page that is not in `missing` has arrived or is not
+    /// wanted.
     pub page_end: u64,
     /// The missing chunks of the page.
     pub missing: Vec<GapRun>,

@@ -92,7 +92,8 @@ impl Bbr {
         match self.phase {
             Phase::Startup if self.is_full() => self.phase = Phase::Drain,
             Phase::Drain if feedback.inflight <= self.bdp() => {
-                // The random start of the cycle in the draft only keeps flows apart; flows start apart here.
+                // The random start of the cycle in the draft only keeps flows apart; flows start
+                // apart here.
                 self.phase = Phase::ProbeBandwidth {
                     step: 2,
                     since: now,

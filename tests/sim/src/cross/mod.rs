@@ -1,7 +1,8 @@
 //! Competing traffic: senders of other protocols, as sources of packets without content.
 //!
-//! Each flow goes through a link of the network and hears of every packet that came through after a fixed
-//! delay. Losses are noticed when three later packets were heard of, or when nothing is heard of for long.
+//! Each flow goes through a link of the network and hears of every packet that came through after a
+//! fixed delay. Losses are noticed when three later packets were heard of, or when nothing is heard
+//! of for long.
 
 mod bbr;
 mod cubic;

@@ -53,8 +53,8 @@ impl Desk {
         }
     }
 
-    /// Takes an operation. It comes back at once where nothing takes time, by an event otherwise, in the
-    /// order of its file.
+    /// Takes an operation. It comes back at once where nothing takes time, by an event otherwise,
+    /// in the order of its file.
     pub(crate) fn submit(
         &mut self,
         now: Nanos,

@@ -27,7 +27,7 @@ use xfer_proto::wire::message::Message;
 use xfer_proto::wire::packet::Packet;
 
 /// A machine that is polled this often at one instant does not come to rest.
-pub const MAX_POLLS_AT_ONCE: u32 = 200_000;
+pub const MAX_POLLS_AT_ONCE: u32 = 20_000;
 /// A machine whose deadline is not in the future this often at one instant makes no progress.
 pub const MAX_WAKES_AT_ONCE: u32 = 100;
 

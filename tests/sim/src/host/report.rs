@@ -18,7 +18,8 @@ pub struct ReceiverSpec {
     pub latency: Latency,
     /// Upper bound of how late the host wakes.
     pub timer_slack: Nanos,
-    /// The link whose queue is the buffer of the socket: what it drops, the kernel would have dropped.
+    /// The link whose queue is the buffer of the socket: what it drops, the kernel would have
+    /// dropped.
     pub ingress: Option<u32>,
 }
 
@@ -38,7 +39,8 @@ pub struct SessionReport {
 /// What the receiving host did.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiverReport {
-    /// Sessions that are over, in the order of their end. Those that a crash took are not among them.
+    /// Sessions that are over, in the order of their end. Those that a crash took are not among
+    /// them.
     pub sessions: Vec<SessionReport>,
     /// Replies without a session.
     pub stateless_replies: u64,

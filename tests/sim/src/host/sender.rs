@@ -4,18 +4,23 @@ use super::desk::{Desk, Pending, op_id};
 use super::{Outside, Reports, Rest, Route, Said, hand, poll_once};
 use crate::content::Content;
 use crate::queue::{Event, Nanos};
-use crate::storage::{Latency, OpFailure, Source};
+use crate::storage::{Latency, OpFailure, Source, cost_bytes};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use xfer_proto::config::SenderConfig;
 use xfer_proto::error::{ErrorCode, Failure};
-use xfer_proto::id::SessionId;
+use xfer_proto::id::{FileIndex, SessionId};
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
 use xfer_proto::manifest::Entry;
 use xfer_proto::rng::Rng;
 use xfer_proto::session::{OutgoingSession, SenderStats};
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::transmit::Ecn;
+
+/// A source is read once, and again in part for repairs: so many times its size, and so many bytes
+/// for small ones, are too much.
+const MAX_READS: u64 = 128;
+const MAX_READ_BYTES: u64 = 64 << 20;
 
 /// What a sending host is to do.
 #[derive(Clone, Debug)]
@@ -83,6 +88,8 @@ pub struct SenderHost {
     armed: Option<Nanos>,
     rng: Rng,
     is_finished: bool,
+    /// Bytes read from the source in this attempt.
+    read_bytes: u64,
     /// Whether it has to be polled.
     pub(crate) is_dirty: bool,
     /// Every run of the command, in order.
@@ -107,6 +114,7 @@ impl SenderHost {
             armed: None,
             rng,
             is_finished: false,
+            read_bytes: 0,
             is_dirty: false,
             attempts: Vec::new(),
         }
@@ -134,6 +142,12 @@ impl SenderHost {
         running.or(last).unwrap_or_default()
     }
 
+    /// Whether the file of that position has its status.
+    pub fn has_status(&self, position: u32) -> bool {
+        let last = self.attempts.last();
+        last.is_some_and(|it| it.reports.files.contains_key(&FileIndex(position)))
+    }
+
     /// Most operations and most bytes that were with the storage at once.
     pub fn storage_peaks(&self) -> (usize, u64) {
         (self.desk.peak_ops, self.desk.peak_bytes)
@@ -154,6 +168,7 @@ impl SenderHost {
             then: None,
         };
         outside.addresses.insert(self.address, route);
+        self.read_bytes = 0;
         let session = SessionId(self.rng.next_u64());
         let config = SenderConfig {
             seed: self.rng.next_u64(),
@@ -300,6 +315,14 @@ impl SenderHost {
     }
 
     fn execute(&mut self, outside: &mut Outside<'_>, op: &StorageOp) {
+        self.read_bytes += cost_bytes(op);
+        let size: u64 = self.spec.manifest.iter().map(|entry| entry.size).sum();
+        if self.read_bytes > size.saturating_mul(MAX_READS).max(MAX_READ_BYTES) {
+            let (node, bytes) = (self.node, self.read_bytes);
+            outside.violations.push(format!(
+                "sender {node} reads {bytes} bytes of a source of {size}"
+            ));
+        }
         let result = self.source.execute(op).unwrap_or_else(|breach| {
             outside
                 .violations

@@ -1,4 +1,5 @@
-//! One directed link: a drop-tail queue, a wire of some rate, a delay, and everything that goes wrong.
+//! One directed link: a drop-tail queue, a wire of some rate, a delay, and everything that goes
+//! wrong.
 
 use super::loss::{Burst, LossProcess};
 use crate::histogram::Histogram;
@@ -11,7 +12,8 @@ use xfer_proto::rng::Rng;
 pub struct LinkConfig {
     /// Bits a second; 0 for no limit.
     pub rate: u64,
-    /// Bytes that may wait, the packet on the wire included; 0 for no limit. One packet always fits.
+    /// Bytes that may wait, the packet on the wire included; 0 for no limit. One packet always
+    /// fits.
     pub queue_limit: u64,
     /// Propagation delay.
     pub delay: Nanos,
@@ -33,7 +35,8 @@ pub struct LinkConfig {
     pub corrupt_ppm: u32,
     /// Of the corrupted data packets, parts per million whose checksum is made right again.
     pub repaired_ppm: u32,
-    /// Longest UDP payload that passes, in bytes; 0 for no limit. Longer ones vanish without a word.
+    /// Longest UDP payload that passes, in bytes; 0 for no limit. Longer ones vanish without a
+    /// word.
     pub mtu: usize,
     /// Bytes that each packet costs on the wire beyond its UDP payload.
     pub overhead: u64,
@@ -188,8 +191,8 @@ impl Link {
             .map(|change| change.at)
     }
 
-    /// Carries out the next change. Packets in the queue leave at the new rate; what is left of the one on
-    /// the wire goes at the new rate too.
+    /// Carries out the next change. Packets in the queue leave at the new rate; what is left of the
+    /// one on the wire goes at the new rate too.
     pub(super) fn apply_change(&mut self, now: Nanos) {
         let Some(&change) = self.config.changes.get(self.changes_done) else {
             return;

@@ -3,12 +3,12 @@
 use crate::queue::{MILLISECOND, Nanos};
 use xfer_proto::rng::Rng;
 
-/// A burst is over when nothing was sent for so long: it is the path that is bad for a while, and not so many
-/// packets however rarely they come.
+/// A burst is over when nothing was sent for so long: it is the path that is bad for a while, and
+/// not so many packets however rarely they come.
 const BURST_MEMORY: Nanos = 50 * MILLISECOND;
 
-/// Loss in bursts after Gilbert and Elliott: two states with a loss rate each. All in parts per million and
-/// for each packet.
+/// Loss in bursts after Gilbert and Elliott: two states with a loss rate each. All in parts per
+/// million and for each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burst {
     /// Chance to go from the good state to the bad one.
@@ -22,7 +22,8 @@ pub struct Burst {
 }
 
 impl Burst {
-    /// Bursts that lose all for `mean_length` packets on average and `loss_ppm` of all packets in the long run.
+    /// Bursts that lose all for `mean_length` packets on average and `loss_ppm` of all packets in
+    /// the long run.
     pub fn with_loss(loss_ppm: u32, mean_length: u32) -> Self {
         let to_good_ppm = 1_000_000 / mean_length.max(1);
         let loss = u64::from(loss_ppm.min(990_000));

@@ -45,7 +45,8 @@ pub enum Fate {
     Hold,
 }
 
-/// How long [`Fate::Hold`] holds a packet back: longer than a round trip of the scenarios with scripts.
+/// How long [`Fate::Hold`] holds a packet back: longer than a round trip of the scenarios with
+/// scripts.
 pub const HOLD: Nanos = 50 * MILLISECOND;
 
 /// All links and the packets on them.
@@ -136,7 +137,8 @@ impl Network {
         self.links[id as usize].stats.queueing.clear();
     }
 
-    /// Says what happens to some packets, named by the order in which all packets are offered to links.
+    /// Says what happens to some packets, named by the order in which all packets are offered to
+    /// links.
     pub fn set_script(&mut self, script: Vec<(u64, Fate)>) {
         self.script = script;
     }
@@ -298,8 +300,8 @@ impl Network {
         let jitter = link.rng.below(config.jitter.saturating_add(1));
         let held = config.reorder_ppm > 0 && link.rng.chance(config.reorder_ppm);
         let at = now + config.delay + extra + jitter + if held { config.reorder_delay } else { 0 };
-        // Packets that keep their order wait in the pipe, whose head alone is in the heap: the heap stays
-        // small however much is on the way.
+        // Packets that keep their order wait in the pipe, whose head alone is in the heap: the heap
+        // stays small however much is on the way.
         let strays = held || extra > 0 || (config.jitter > 0 && config.jitter_reorders);
         if strays {
             queue.push(at, Event::Stray(link_id, packet));
@@ -324,8 +326,8 @@ fn corrupt(data: &mut [u8], rng: &mut Rng) {
     }
 }
 
-/// Makes the checksum of a damaged data packet right again. Control packets are spared: without a key nothing
-/// protects them against a change that knows the checksum.
+/// Makes the checksum of a damaged data packet right again. Control packets are spared: without a
+/// key nothing protects them against a change that knows the checksum.
 fn repair_checksum(data: &mut Vec<u8>) {
     if Header::decode(data).is_ok_and(|(header, _)| header.kind == Kind::Data) {
         data.truncate(data.len().saturating_sub(CHECKSUM_LEN));

@@ -33,8 +33,8 @@ pub struct DiskConfig {
     pub capacity: Option<u64>,
     /// Operations that fail.
     pub failures: Vec<OpFailure>,
-    /// Whether wrong bytes may be written, to be found by their digest: only where the network repairs the
-    /// checksum of what it damaged.
+    /// Whether wrong bytes may be written, to be found by their digest: only where the network
+    /// repairs the checksum of what it damaged.
     pub tolerates_wrong_writes: bool,
 }
 
@@ -224,10 +224,15 @@ impl Disk {
         } else {
             let mut found = self.partials.remove(&entry.name);
             if let Some(found) = found.as_mut().filter(|found| !found.leaves().is_empty()) {
+                // Only a source with an identity can be known again, and only where every leaf on
+                // record is of it: a session may have gone on from leaves of another.
+                let has_identity = entry.identity.is_some() && entry.modified.is_some();
+                let is_same_source = has_identity
+                    && (found.leaves().iter()).all(|it| it.value == content.leaf(it.index));
                 found.adopt(content);
                 answer = Prepared::Partial {
                     leaves: found.leaves().to_vec(),
-                    is_same_source: found.seed == content.seed(),
+                    is_same_source,
                 };
             }
             partial = found.filter(|found| found.seed == content.seed());

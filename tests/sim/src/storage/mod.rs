@@ -73,7 +73,8 @@ pub struct Latency {
     pub base: Nanos,
     /// Up to this much longer.
     pub spread: Nanos,
-    /// Nanoseconds for every 1,024 bytes read or written, one operation at a time: the disk's speed.
+    /// Nanoseconds for every 1,024 bytes read or written, one operation at a time: the disk's
+    /// speed.
     pub per_kib: Nanos,
     /// Parts per million of operations that stall.
     pub stall_ppm: u32,

@@ -1,4 +1,5 @@
-//! A partial file: which of its bytes are right, which are wrong, and what a power cut leaves of it.
+//! A partial file: which of its bytes are right, which are wrong, and what a power cut leaves of
+//! it.
 
 use crate::content::{Content, made_up};
 use std::ops::Range;
@@ -8,8 +9,8 @@ use xfer_proto::range_set::RangeSet;
 use xfer_proto::rng::Rng;
 use xfer_proto::storage::Leaf;
 
-/// A file that is not complete. Its content is known by comparison with what it should be, so that it costs
-/// ranges and not bytes.
+/// A file that is not complete. Its content is known by comparison with what it should be, so that
+/// it costs ranges and not bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Partial {
     /// Tells the content that it was compared with.
@@ -56,7 +57,8 @@ impl Partial {
         }
     }
 
-    /// Takes a write; answers how many bytes are there for the first time, and whether some are wrong.
+    /// Takes a write; answers how many bytes are there for the first time, and whether some are
+    /// wrong.
     pub(super) fn write(&mut self, content: &Content, offset: u64, data: &[u8]) -> (u64, bool) {
         let range = offset..offset + data.len() as u64;
         let wrong = content.differences(offset, data);
