@@ -90,18 +90,22 @@ fn reports_come_as_often_as_asked_for_and_no_more() {
     bench.ping(0);
     let count = |bench: &Bench| bench.seen.reports.len();
     let before = count(&bench);
-    (0..15).for_each(|chunk| bench.data(chunk, &[0; CHUNK]));
+    (0..16).for_each(|chunk| bench.data(chunk, &[0; CHUNK]));
     bench.wait(39 * MS);
-    assert_eq!(count(&bench), before, "15 packets wait for four intervals");
+    assert_eq!(
+        count(&bench),
+        before,
+        "19,200 bytes wait for four intervals"
+    );
     bench.wait(MS);
     assert_eq!(count(&bench), before + 1);
-    (15..31).for_each(|chunk| bench.data(chunk, &[0; CHUNK]));
+    (16..33).for_each(|chunk| bench.data(chunk, &[0; CHUNK]));
     bench.wait(9 * MS);
-    assert_eq!(count(&bench), before + 1, "16 packets wait for one");
+    assert_eq!(count(&bench), before + 1, "20,400 bytes wait for one");
     bench.wait(MS);
     assert_eq!(count(&bench), before + 2);
     let ping = Frame::Ping(Ping {
-        sent_end: 31,
+        sent_end: 33,
         interval_us: 1,
     });
     let number = bench.take_number();
@@ -121,7 +125,7 @@ fn packets_count_once() {
         interval_us: 1,
     });
     let number = bench.take_number();
-    let packet = framed(Kind::Control, number, TAG, &[ping.clone()], 0);
+    let packet = framed(Kind::Control, number, TAG, std::slice::from_ref(&ping), 0);
     bench.deliver(&packet);
     bench.deliver(&packet);
     let number = bench.take_number();
@@ -219,7 +223,7 @@ fn an_existing_file_is_compared_before_its_data_is_wanted() {
     bench.eof(0, &bytes, leaf_value(3_000, 0, &bytes));
     assert_eq!(bench.seen.messages.last(), Some(&Message::Want { file }));
     bench.ping(3);
-    assert_eq!(missing(bench.seen.last_report()), [0..3]);
+    assert_eq!(missing(bench.seen.last_report()).first(), Some(&(0..3)));
     bench.send(0, &bytes);
     assert_eq!(statuses(&bench), [(file, Verdict::Committed)]);
 }
@@ -283,7 +287,10 @@ fn a_leaf_that_differs_comes_again_and_at_last_fails() {
     for _ in 0..3 {
         let wanted = LEAF.div_ceil(CHUNK) as u64;
         bench.ping(end);
-        assert_eq!(missing(bench.seen.last_report()), [0..wanted]);
+        assert_eq!(
+            missing(bench.seen.last_report()).first(),
+            Some(&(0..wanted))
+        );
         assert!(statuses(&bench).is_empty() && bench.committed.is_empty());
         bench.send(0, &bytes[..wanted as usize * CHUNK]);
     }
