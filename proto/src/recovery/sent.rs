@@ -175,8 +175,9 @@ impl SentLog {
             if let Some(batch) = self.batch_of(report.largest).copied() {
                 let delay = Duration::from_micros(u64::from(report.delay_us));
                 outcome.rtt = Some(now.since(batch.at).saturating_sub(delay));
-                outcome.one_way_us =
-                    Some(report.largest_at_us.cast_signed() - batch.at.as_micros().cast_signed());
+                let arrived_at = report.largest_at_us.cast_signed();
+                let sent_at = batch.at.as_micros().cast_signed();
+                outcome.one_way_us = Some(arrived_at.saturating_sub(sent_at));
                 self.largest_sent_at = batch.at;
                 self.count(report);
                 outcome.rate = self.rate_sample(&batch, report);

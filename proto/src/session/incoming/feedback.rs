@@ -1,6 +1,6 @@
 //! Packets back to the sender: reports, control blocks, goodbye (SPEC.md, `reports`).
 
-use super::{IncomingSession, Phase};
+use super::{IncomingSession, MAX_SENT_AT, Phase};
 use crate::config::{MAX_RANGES, MIN_DATAGRAM};
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
@@ -148,6 +148,9 @@ impl IncomingSession {
             && packet.push(&Frame::Block(Block { sequence, bytes }))
         {
             self.control.on_sent(sequence, number);
+            if self.sent_at.len() == MAX_SENT_AT {
+                self.sent_at.pop_front();
+            }
             self.sent_at.push_back((number, now));
             self.timers.set(Timer::Probe, now + self.rtt.pto());
         }

@@ -31,6 +31,9 @@ use files::{Files, Phase as FilePhase};
 /// A session in which everything is said and done waits so long for the sender's goodbye.
 const LINGER: Duration = Duration::from_secs(3);
 
+/// Packets with blocks whose time of leaving is remembered; an older one says nothing of the path.
+const MAX_SENT_AT: usize = 512;
+
 /// Where the session stands.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -306,12 +309,12 @@ impl IncomingSession {
         let was_asked = state.phase != FilePhase::Offered;
         let digest = state.eof.unwrap_or_else(crate::digest::empty);
         state.phase = FilePhase::Final;
-        state.leaves = Vec::new();
-        state.waiting = Vec::new();
+        state.leaves = BTreeMap::new();
         self.files.open -= 1;
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
         self.received.insert(chunks);
+        self.drop_waiting(file);
         self.assembly.forget(file);
         let (verdict, status) = match result {
             Ok(verdict @ Verdict::Skipped) => (verdict, FileStatus::Skipped(digest)),
@@ -379,7 +382,9 @@ impl Machine for IncomingSession {
         match input {
             Input::Datagram(received) => self.on_datagram(now, received),
             Input::Storage(completion) => self.on_completion(now, completion),
-            Input::KernelDrops(count) => self.host_drops += count,
+            Input::KernelDrops(count) => {
+                self.host_drops = self.host_drops.saturating_add(count);
+            }
             Input::Abort(failure) => self.fail(now, failure),
             Input::Timeout => {}
         }

@@ -8,13 +8,14 @@ use crate::congestion::pacing::Pacer;
 use crate::digest::LEAF_SIZE;
 use crate::error::Failure;
 use crate::id::FileIndex;
+use crate::manifest::MAX_NAME;
 use crate::storage::StorageOp;
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
 use crate::wire::header::Kind;
-use crate::wire::message::{Message, WireEntry};
+use crate::wire::message::{MAX_MESSAGE_LEN, Message, WireEntry};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -24,6 +25,9 @@ const OFFER_AHEAD: u32 = 2_048;
 /// Entries in one message at most; and bytes of offers that wait to leave before more are made.
 const OFFER_ENTRIES: usize = 32;
 const OFFER_BACKLOG: usize = 16 << 10;
+/// Bytes of the entries in one message at most, and what an entry may have besides its name.
+const MAX_OFFER_LEN: usize = MAX_MESSAGE_LEN - 16;
+const MAX_ENTRY_REST: usize = 64;
 /// Slowest rhythm of probes while data is on its way, and while only storage at the other end is.
 const MAX_PROBE: Duration = Duration::from_millis(500);
 const IDLE_PROBE: Duration = Duration::from_millis(200);
@@ -95,9 +99,14 @@ impl OutgoingSession {
         {
             let first = FileIndex(self.files.offered);
             let rest = self.files.files.get(first.as_usize()..).unwrap_or_default();
+            let mut len = 0;
             let entries: Vec<WireEntry> = rest
                 .iter()
                 .take(OFFER_ENTRIES)
+                .take_while(|file| {
+                    len += file.entry.name.as_bytes().len() + MAX_ENTRY_REST;
+                    len <= MAX_OFFER_LEN
+                })
                 .map(|file| WireEntry::from(&file.entry))
                 .collect();
             for entry in &entries {
@@ -418,3 +427,5 @@ fn ready(
 }
 
 const _: () = assert!(DATA_OVERHEAD < MIN_DATAGRAM);
+// The longest name fits an offer of its own, or offering would never end.
+const _: () = assert!(MAX_NAME + MAX_ENTRY_REST <= MAX_OFFER_LEN);
