@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-pub use xfer_proto::config::MAX_SESSIONS;
+pub use xfer_proto::config::{Congestion, MAX_SESSIONS};
 use xfer_proto::error::Failure;
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::{Entry, Name};
@@ -53,6 +53,8 @@ pub struct SendOptions {
     pub jobs: Option<NonZeroUsize>,
     /// Upper bound of the rate of the whole transfer, in bits a second.
     pub rate: Option<u64>,
+    /// How the rate is found. [`Congestion::Fixed`] sends at `rate` and at nothing else.
+    pub congestion: Congestion,
     /// A peer silent for so long is given up.
     pub timeout: Duration,
     /// Ends the call early.

@@ -3,6 +3,7 @@
 
 use crate::manifest::MAX_FILE_SIZE;
 use crate::time::Duration;
+use serde::{Deserialize, Serialize};
 
 /// Smallest datagram that every path must carry, in bytes of UDP payload: IPv6's 1,280 less its
 /// headers, rounded down. Control packets never exceed it.
@@ -32,6 +33,18 @@ pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
 
+/// How the sending rate is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Congestion {
+    /// By a model of the path that tolerates random loss.
+    #[default]
+    Xcc,
+    /// As TCP does by default: every loss means congestion.
+    Cubic,
+    /// [`SenderConfig::max_rate`] whatever the path says. Without such a rate, as [`Self::Xcc`].
+    Fixed,
+}
+
 /// Settings of the sending end of a session.
 #[derive(Clone, Debug)]
 pub struct SenderConfig {
@@ -42,6 +55,8 @@ pub struct SenderConfig {
     pub idle_timeout: Duration,
     /// Upper bound of the sending rate, in bytes a second of UDP payload. Default none.
     pub max_rate: Option<u64>,
+    /// How the sending rate is found. Default [`Congestion::Xcc`].
+    pub congestion: Congestion,
     /// Bytes of source blocks held at once: read-ahead and repairs; at least 4 MiB. Default 8 MiB.
     pub read_buffer: usize,
     /// Seeds the jitter of timers.
@@ -54,6 +69,7 @@ impl Default for SenderConfig {
             max_datagram: MAX_DATAGRAM,
             idle_timeout: Duration::from_secs(10),
             max_rate: None,
+            congestion: Congestion::default(),
             read_buffer: 8 << 20,
             seed: 0,
         }

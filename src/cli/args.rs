@@ -44,8 +44,12 @@ pub(super) struct SendArguments {
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
     /// Upper bound on what is sent, for example 100M
-    #[arg(long, value_name = "BITS/S", value_parser = parse_rate)]
+    #[arg(long, value_name = "BITS/S", value_parser = parse_rate,
+        required_if_eq("cc", "fixed"))]
     pub(super) rate: Option<u64>,
+    /// How the rate is found
+    #[arg(long, value_enum, value_name = "CONTROLLER", default_value = "xcc")]
+    pub(super) cc: CongestionArgument,
     /// A peer silent for so long is given up
     #[arg(long, value_name = "SECS", value_parser = parse_seconds, default_value = "10")]
     pub(super) timeout: Duration,
@@ -126,6 +130,16 @@ pub(super) enum ModeArgument {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum CongestionArgument {
+    /// By a model of the path; random loss does not slow it down
+    Xcc,
+    /// As TCP does by default: every loss means congestion
+    Cubic,
+    /// What `--rate` says, whatever the path says: for links that are yours alone
+    Fixed,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum ConflictArgument {
     /// It stays; the new file is refused
     Refuse,
@@ -162,6 +176,7 @@ mod tests {
             &["xfer", "recv"],
             &["xfer", "send", "--mode", "fork", "a"],
             &["xfer", "send", "--rate", "0", "a"],
+            &["xfer", "send", "--cc", "fixed", "a"],
             &["xfer", "send", "--jobs", "0", "a"],
             &["xfer", "send", "--timeout", "never", "a"],
             &["xfer", "recv", "--out", "d", "--exit-after", "0"],

@@ -1,10 +1,12 @@
 //! What the command line means: names resolved, defaults applied, the rules of plain text kept.
 
-use super::args::{ConflictArgument, ModeArgument, RecvArguments, SendArguments};
+use super::args::{
+    ConflictArgument, CongestionArgument, ModeArgument, RecvArguments, SendArguments,
+};
 use super::error::{CliError, End};
 use super::exit::Exit;
 use std::net::SocketAddr;
-use xfer::{Destination, Mode, OnConflict, RecvOptions, SendOptions, Stop};
+use xfer::{Congestion, Destination, Mode, OnConflict, RecvOptions, SendOptions, Stop};
 
 /// Options for the library, and what a person should be warned of before they are used.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ pub(super) fn of_send(arguments: SendArguments) -> Result<Settings<SendOptions>,
         },
         jobs: arguments.jobs,
         rate: arguments.rate,
+        congestion: match arguments.cc {
+            CongestionArgument::Xcc => Congestion::Xcc,
+            CongestionArgument::Cubic => Congestion::Cubic,
+            CongestionArgument::Fixed => Congestion::Fixed,
+        },
         timeout: arguments.timeout,
         stop: stop_on_signals()?,
     };

@@ -141,6 +141,7 @@ impl<'a> Collector<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Congestion;
     use crate::runtime::job::{Readiness, SourceFile};
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -165,6 +166,7 @@ mod tests {
             peer: SocketAddr::from(([127, 0, 0, 1], 1)),
             files: (0..files).map(file).collect(),
             max_rate: None,
+            congestion: Congestion::default(),
             read_buffer: 1,
             timeout: Duration::from_secs(1),
             readiness: Readiness::Blocking,

@@ -1,6 +1,6 @@
 //! One worker's share of a transfer, and what the worker tells about it.
 
-use crate::api::SentStatus;
+use crate::api::{Congestion, SentStatus};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -34,6 +34,8 @@ pub(crate) struct Job {
     pub(crate) files: Arc<[SourceFile]>,
     /// Upper bound of the rate, in bytes a second of UDP payload.
     pub(crate) max_rate: Option<u64>,
+    /// How the rate is found.
+    pub(crate) congestion: Congestion,
     /// Bytes of source blocks that the session holds at once.
     pub(crate) read_buffer: usize,
     /// A peer silent for so long is given up.

@@ -122,6 +122,7 @@ fn jobs(options: &SendOptions, files: Vec<SourceFile>, limit: NonZeroUsize) -> V
                 max_rate: options
                     .rate
                     .map(|rate| (rate / BITS / at_once as u64).max(1)),
+                congestion: options.congestion,
                 read_buffer: read_buffer(at_once),
                 timeout: options.timeout,
                 readiness: readiness(options.mode),

@@ -120,6 +120,7 @@ impl<'a> Run<'a> {
             max_datagram: max_datagram(job.peer),
             idle_timeout: job.timeout,
             max_rate: job.max_rate,
+            congestion: job.congestion,
             read_buffer: job.read_buffer,
             seed: random::word()?,
         };

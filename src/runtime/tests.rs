@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::api::{
-    Destination, Error, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent, SendOptions,
-    SendSummary, SentStatus,
+    Congestion, Destination, Error, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent,
+    SendOptions, SendSummary, SentStatus,
 };
 use std::fs;
 use std::net::SocketAddr;
@@ -67,6 +67,7 @@ fn options(mode: Mode, paths: &[&Path], to: Vec<Destination>) -> SendOptions {
         mode,
         jobs: None,
         rate: None,
+        congestion: Congestion::default(),
         timeout: Duration::from_secs(10),
         stop: Stop::new(),
     }

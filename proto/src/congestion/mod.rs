@@ -1,12 +1,18 @@
 //! How fast to send: controllers, and the pacer that spreads packets in time (SPEC.md,
 //! `congestion`).
 
+mod cubic;
+mod fixed;
 pub mod pacing;
-mod probe;
+mod xcc;
 
-pub use probe::ProbeController;
+pub use cubic::Cubic;
+pub use fixed::Fixed;
+pub use xcc::Xcc;
 
+use crate::config::{Congestion, SenderConfig};
 use crate::time::{Duration, Instant};
+use alloc::boxed::Box;
 use core::fmt::Debug;
 
 /// What was known when a packet left; kept with it until a report speaks of it.
@@ -18,9 +24,9 @@ pub struct Snapshot {
     pub flight_started: Instant,
     /// One past the largest packet number that the receiver had seen.
     pub seen_end: u64,
-    /// Packets that had arrived.
+    /// Packets that had come through the path.
     pub received: u64,
-    /// Packets that had been lost.
+    /// Packets that the path had lost.
     pub lost: u64,
     /// Bytes that had left the network, with packets that arrived or were lost.
     pub left_network: u64,
@@ -37,12 +43,15 @@ pub struct Snapshot {
 pub struct RateSample {
     /// Packet numbers passed, lost ones included.
     pub packets: u64,
-    /// Packets that arrived among them.
+    /// Packets that came through the path among them, those that the receiving host dropped
+    /// included.
     pub arrived: u64,
     /// The longer of the time that sending them took and the time that receiving them took.
     pub interval: Duration,
     /// Bytes of all those packets, lost ones included.
     pub bytes: u64,
+    /// They left before any report had come.
+    pub is_first_flight: bool,
     /// What was known when the newest of them left.
     pub then: Snapshot,
 }
@@ -52,6 +61,9 @@ pub struct RateSample {
 pub struct Feedback {
     /// The newest round-trip sample, where there is one.
     pub rtt: Option<Duration>,
+    /// The receiver's clock when its newest packet came less ours when that left, in microseconds,
+    /// where there is a round-trip sample. Only differences have a meaning.
+    pub one_way_us: Option<i64>,
     /// Smoothed round-trip time.
     pub smoothed_rtt: Duration,
     /// Smallest round-trip time of the last ten seconds.
@@ -62,8 +74,16 @@ pub struct Feedback {
     pub seen_end: u64,
     /// Packets that arrived since the last report.
     pub received: u64,
-    /// Packets lost since the last report.
+    /// Packets lost since the last report, those that the receiving host dropped included.
     pub lost: u64,
+    /// Packets that have come through the path so far.
+    pub received_total: u64,
+    /// Packets that the path has lost so far; less where some turned out to be only late.
+    pub lost_total: u64,
+    /// How often the receiver was asked to report.
+    pub report_interval: Duration,
+    /// The controller's window has held data back since the last report.
+    pub is_window_limited: bool,
     /// Packets marked "congestion experienced" since the last report.
     pub ce: u64,
     /// Datagrams that the receiving host itself dropped since the last report. They are among
@@ -90,6 +110,17 @@ pub trait Controller: Debug + Send {
 
     /// Bytes a second to pace at.
     fn rate(&self) -> u64;
+}
+
+/// The controller that `config` names, for a path whose round-trip time was measured as `rtt`, with
+/// packets of at most `packet` bytes.
+pub fn controller(config: &SenderConfig, rtt: Duration, packet: usize) -> Box<dyn Controller> {
+    match (config.congestion, config.max_rate) {
+        (Congestion::Fixed, Some(rate)) => Box::new(Fixed::new(rate, rtt, packet)),
+        (Congestion::Cubic, _) => Box::new(Cubic::new(rtt, packet)),
+        // Without a rate there is nothing to fix.
+        (Congestion::Xcc | Congestion::Fixed, _) => Box::new(Xcc::new(rtt, packet, config.seed)),
+    }
 }
 
 /// Bytes that `rate` bytes a second make in `time`.

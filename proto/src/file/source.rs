@@ -16,8 +16,8 @@ enum Slot {
     Ready { data: Bytes, used: u64 },
 }
 
-/// The cache. What lies ahead of the first transmission is never evicted, and never takes the room that
-/// repairs need.
+/// The cache. What lies ahead of the first transmission is never evicted, and never takes the room
+/// that repairs need.
 #[derive(Debug)]
 pub struct Blocks {
     slots: BTreeMap<BlockKey, (Slot, u64)>,
@@ -32,8 +32,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Room for `capacity` bytes, at least four leaves: two ahead, for a chunk may lie in both, and two
-    /// behind.
+    /// Room for `capacity` bytes, at least four leaves: two ahead, for a chunk may lie in both, and
+    /// two behind.
     pub fn new(capacity: usize) -> Self {
         Self {
             slots: BTreeMap::new(),
@@ -71,7 +71,8 @@ impl Blocks {
         self.make_room(len) || self.reads.values().all(|key| *key >= self.cursor)
     }
 
-    /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is enough.
+    /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is
+    /// enough.
     fn make_room(&mut self, len: u64) -> bool {
         while self.held + len > self.capacity {
             let passed = self.slots.range(..self.cursor);

@@ -26,6 +26,8 @@ struct Batch {
 pub struct Outcome {
     /// Round-trip time, where the report speaks of a packet that no report spoke of before.
     pub rtt: Option<Duration>,
+    /// The receiver's clock less ours for that packet's way, in microseconds.
+    pub one_way_us: Option<i64>,
     /// Packets that arrived since the last report.
     pub received: u64,
     /// Packets that were lost since the last report; a late one may turn out not to be.
@@ -45,6 +47,9 @@ pub struct SentLog {
     /// Largest number that the receiver has seen, plus one.
     seen_end: u64,
     received: u64,
+    /// Packets that came as far as the receiving host, which dropped them.
+    host_lost: u64,
+    host_drops: u64,
     lost: u64,
     largest_sent_at: Instant,
     largest_at_us: u64,
@@ -53,18 +58,15 @@ pub struct SentLog {
     spurious_windows: u32,
     /// When the flight that the next packets belong to began to leave.
     flight_started: Option<Instant>,
+    /// What the first report told: rates of packets that left before it are measured from here.
+    origin: Option<Snapshot>,
+    /// Until this packet is reported, the flight has gaps in which there was nothing to send.
+    app_limited_until: u64,
 }
 
 impl SentLog {
     /// `packets` packets from number `first` on left together.
-    pub fn on_sent(
-        &mut self,
-        now: Instant,
-        first: u64,
-        packets: u64,
-        bytes: u64,
-        is_app_limited: bool,
-    ) {
+    pub fn on_sent(&mut self, now: Instant, first: u64, packets: u64, bytes: u64) {
         if self.in_flight == 0 || self.flight_started.is_none() {
             self.flight_started = Some(now);
         }
@@ -73,12 +75,12 @@ impl SentLog {
             sent_at: now,
             flight_started: self.flight_started.unwrap_or(now),
             seen_end: self.seen_end,
-            received: self.received,
-            lost: self.lost,
+            received: self.received + self.host_lost,
+            lost: self.lost - self.host_lost,
             left_network: self.left_network,
             largest_at_us: self.largest_at_us,
             in_flight: self.in_flight,
-            is_app_limited,
+            is_app_limited: self.seen_end < self.app_limited_until,
         };
         match self.batches.back_mut() {
             Some(last) if last.at == now && last.first + last.packets == first => {
@@ -93,6 +95,22 @@ impl SentLog {
                 snapshot,
             }),
         }
+    }
+
+    /// The sender has nothing to send, or the receiver has no room, and the next packet will have
+    /// `number`. Rates of what is in flight are no measure of the path.
+    pub fn on_app_limited(&mut self, number: u64) {
+        self.app_limited_until = number;
+    }
+
+    /// Packets that have come through the path.
+    pub fn received_total(&self) -> u64 {
+        self.received + self.host_lost
+    }
+
+    /// Packets that the path has lost.
+    pub fn lost_total(&self) -> u64 {
+        self.lost - self.host_lost
     }
 
     /// Bytes of packets that no report has spoken of.
@@ -138,12 +156,13 @@ impl SentLog {
         let seen_end = report.largest.saturating_add(1);
         let mut outcome = Outcome {
             rtt: None,
+            one_way_us: None,
             received: 0,
             lost: 0,
             left_network: 0,
             rate: None,
         };
-        let before = (self.received, self.seen_end);
+        let before = (self.received, self.lost);
         if seen_end > self.seen_end {
             self.largest_at_us = report.largest_at_us.max(self.largest_at_us);
             outcome.left_network = self.leave_network(seen_end);
@@ -151,20 +170,42 @@ impl SentLog {
             if let Some(batch) = self.batch_of(report.largest).copied() {
                 let delay = Duration::from_micros(u64::from(report.delay_us));
                 outcome.rtt = Some(now.since(batch.at).saturating_sub(delay));
+                outcome.one_way_us =
+                    Some(report.largest_at_us.cast_signed() - batch.at.as_micros().cast_signed());
                 self.largest_sent_at = batch.at;
-                self.received = self.received.max(report.received);
+                self.count(report);
                 outcome.rate = self.rate_sample(&batch, report);
                 self.flight_started = Some(batch.at);
+                self.origin.get_or_insert(Snapshot {
+                    sent_at: batch.at,
+                    flight_started: batch.at,
+                    seen_end,
+                    received: self.received + self.host_lost,
+                    lost: self.lost - self.host_lost,
+                    left_network: self.left_network,
+                    largest_at_us: self.largest_at_us,
+                    ..batch.snapshot
+                });
             }
         }
-        self.received = self.received.max(report.received);
+        self.count(report);
         outcome.received = self.received - before.0;
-        let lost = self.seen_end.saturating_sub(self.received);
-        outcome.lost = lost.saturating_sub(self.lost);
-        self.lost = lost;
+        outcome.lost = self.lost.saturating_sub(before.1);
         self.adapt_reorder_window(report.duplicates, repairs);
         self.advance_lost_below(self.reorder_window(rtt));
         outcome
+    }
+
+    /// Takes the counters of a report. What the receiving host dropped explains new losses, and no
+    /// more.
+    fn count(&mut self, report: &Report) {
+        self.received = self.received.max(report.received);
+        let lost = self.seen_end.saturating_sub(self.received);
+        let host_drops = report.host_drops.saturating_sub(self.host_drops);
+        self.host_drops = self.host_drops.max(report.host_drops);
+        let explained = host_drops.min(lost.saturating_sub(self.lost));
+        self.host_lost = (self.host_lost + explained).min(lost);
+        self.lost = lost;
     }
 
     fn batch_of(&self, number: u64) -> Option<&Batch> {
@@ -198,9 +239,18 @@ impl SentLog {
     }
 
     fn rate_sample(&self, batch: &Batch, report: &Report) -> Option<RateSample> {
-        let then = batch.snapshot;
+        let is_first_flight = batch.snapshot.largest_at_us == 0;
+        let then = match self.origin {
+            Some(origin) if is_first_flight => Snapshot {
+                sent_at: batch.at,
+                in_flight: batch.snapshot.in_flight,
+                is_app_limited: batch.snapshot.is_app_limited,
+                ..origin
+            },
+            _ => batch.snapshot,
+        };
         let packets = self.seen_end.saturating_sub(then.seen_end);
-        let arrived = self.received.saturating_sub(then.received);
+        let arrived = (self.received + self.host_lost).saturating_sub(then.received);
         let sending = then.sent_at.since(then.flight_started);
         // Before the first report there is no arrival to measure from, only the time that sending
         // took.
@@ -216,6 +266,7 @@ impl SentLog {
             arrived,
             interval,
             bytes: self.left_network.saturating_sub(then.left_network),
+            is_first_flight,
             then,
         })
     }
@@ -259,9 +310,10 @@ mod tests {
 
     #[test]
     fn counts_what_left_and_what_is_in_flight() {
+        // SPEC: R-loss-1, R-congestion-2
         let mut log = SentLog::default();
         for at in 0..10 {
-            log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000, false);
+            log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000);
         }
         let outcome = log.on_report(Instant::from_millis(25), &report(8, 7, 100), RTT, 0);
         assert_eq!(
@@ -280,10 +332,10 @@ mod tests {
     fn the_rate_is_that_of_arrival() {
         let mut log = SentLog::default();
         let ms = Instant::from_millis;
-        log.on_sent(ms(1), 0, 10, 10_000, false);
+        log.on_sent(ms(1), 0, 10, 10_000);
         log.on_report(ms(21), &report(9, 10, 1_000), RTT, 0);
         // Ten packets at once that the bottleneck spreads over 10 ms.
-        log.on_sent(ms(22), 10, 10, 10_000, false);
+        log.on_sent(ms(22), 10, 10, 10_000);
         let rate = log
             .on_report(ms(52), &report(19, 20, 1_031), RTT, 0)
             .rate

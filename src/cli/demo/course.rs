@@ -16,7 +16,8 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use xfer::{
-    Destination, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent, SendOptions, SentStatus, Stop,
+    Congestion, Destination, Mode, OnConflict, RecvEvent, RecvOptions, SendEvent, SendOptions,
+    SentStatus, Stop,
 };
 
 /// A receiver that is not ready by then never will be.
@@ -78,6 +79,7 @@ impl Course<'_> {
             mode: self.mode,
             jobs: None,
             rate: None,
+            congestion: Congestion::default(),
             timeout: PEER_TIMEOUT,
             stop: self.stop.clone(),
         };

@@ -7,6 +7,7 @@ use xfer_sim::fairness::Contest;
 use xfer_sim::queue::{MILLISECOND, SECOND};
 use xfer_sim::schedule::Profile;
 use xfer_sim::table::{Cell, Span};
+use xfer_sim::whole::Course;
 
 /// What `--help` would say.
 pub const USAGE: &str = "\
@@ -16,6 +17,7 @@ xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
                [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
+xfer-sim whole [--sizes 16,64] and the options of table: MiB from the first packet to the status
 xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS]
                and the options of table";
 
@@ -47,8 +49,31 @@ pub enum Command {
     },
     /// Measure throughput.
     Table(TableArgs),
+    /// Measure whole transfers.
+    Whole(WholeArgs),
     /// Measure shares of a link.
     Fair(FairArgs),
+}
+
+/// Of `whole`.
+pub struct WholeArgs {
+    sizes: Vec<f64>,
+    /// Links, seeds.
+    pub table: TableArgs,
+}
+
+impl WholeArgs {
+    /// Every size over every link of the table.
+    pub fn courses(&self) -> Vec<Course> {
+        let cells = self.table.cells();
+        let sizes = self.sizes.iter();
+        sizes
+            .flat_map(|size| {
+                let size = (size * f64::from(1 << 20)) as u64;
+                cells.iter().map(move |&cell| Course { cell, size })
+            })
+            .collect()
+    }
 }
 
 /// Of `fair`.
@@ -197,6 +222,10 @@ impl Args {
                 show: rest.value("--show", 10)?,
             },
             "table" => Command::Table(rest.table(threads)?),
+            "whole" => Command::Whole(WholeArgs {
+                sizes: rest.list("--sizes", &[16.0])?,
+                table: rest.table(threads)?,
+            }),
             "fair" => Command::Fair(FairArgs {
                 own: rest.value("--own", 2)?,
                 cubic: rest.value("--cubic", 0)?,

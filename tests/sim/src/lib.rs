@@ -18,4 +18,5 @@ pub mod storage;
 mod stranger;
 pub mod table;
 pub mod trace;
+pub mod whole;
 pub mod world;

@@ -2,7 +2,7 @@
 
 mod args;
 
-use args::{Args, Command, FairArgs, SeedsArgs, TableArgs};
+use args::{Args, Command, FairArgs, SeedsArgs, TableArgs, WholeArgs};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -14,6 +14,7 @@ use xfer_sim::fairness::Contest;
 use xfer_sim::queue::MILLISECOND;
 use xfer_sim::schedule::{self, Profile};
 use xfer_sim::table::{self, Row};
+use xfer_sim::whole;
 
 fn main() -> ExitCode {
     let mut out = io::stdout();
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
             } => replay(seed, profile, trace, &mut out),
             Command::Explore { space, show } => explore(&space, show, &mut out),
             Command::Table(args) => measure_table(&args, &mut out),
+            Command::Whole(args) => measure_whole(&args, &mut out),
             Command::Fair(args) => measure_shares(&args, &mut out),
         },
         Err(message) => {
@@ -169,6 +171,17 @@ fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {
     };
     out.write_all(text.as_bytes())?;
     Ok(rows.iter().all(|row| row.violations.is_empty()))
+}
+
+fn measure_whole(args: &WholeArgs, out: &mut impl Write) -> io::Result<bool> {
+    let seeds = args.table.from..args.table.from + args.table.seeds;
+    let courses = args.courses();
+    let results = in_parallel(&courses, args.table.threads, |course| {
+        course.measure(seeds.clone())
+    });
+    let rows: Vec<_> = courses.into_iter().zip(results).collect();
+    out.write_all(whole::markdown(&rows).as_bytes())?;
+    Ok(rows.iter().all(|row| row.1.failures.is_empty()))
 }
 
 fn measure_shares(args: &FairArgs, out: &mut impl Write) -> io::Result<bool> {

@@ -96,8 +96,12 @@ impl Cell {
 
     /// A sender whose file does not end.
     pub fn sender(&self, at: u64, start: Nanos) -> SenderSpec {
-        let size = ENDLESS;
-        let manifest = Name::new(format!("endless-{at}"))
+        self.sender_of(at, start, ENDLESS)
+    }
+
+    /// A sender of one file of `size` bytes.
+    pub fn sender_of(&self, at: u64, start: Nanos, size: u64) -> SenderSpec {
+        let manifest = Name::new(format!("file-{at}"))
             .map(|name| Entry {
                 name,
                 kind: EntryKind::File,

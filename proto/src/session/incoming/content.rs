@@ -5,6 +5,7 @@ use super::{IncomingSession, Phase};
 use crate::config::MAX_INTEGRITY_RETRIES;
 use crate::digest;
 use crate::error::{ErrorCode, Failure};
+use crate::file::layout::Place;
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
 use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
@@ -63,8 +64,7 @@ impl IncomingSession {
         if is_beyond && self.received.range_count() >= crate::config::MAX_RANGES {
             return;
         }
-        let size = self.files.layout.size(place.file);
-        if !self.assembly.store(place.file, size, place.offset, payload) {
+        if !self.store(place, payload) {
             self.host_drops += 1;
             return;
         }
@@ -85,6 +85,36 @@ impl IncomingSession {
         if self.received.first_missing() == self.files.layout.end() {
             self.reporting.ask();
         }
+    }
+
+    /// Takes the bytes of a chunk that belong to leaves which are not complete: what is verified is
+    /// never written again. Answers whether there was memory for them.
+    fn store(&mut self, place: Place, payload: &[u8]) -> bool {
+        let size = self.files.layout.size(place.file);
+        let end = place.offset + place.len as u64;
+        for index in self
+            .files
+            .layout
+            .leaves_touching(place.file, place.offset..end)
+        {
+            let leaf = self.files.layout.leaf(place.file, index);
+            let is_complete = |leaf: &super::files::LeafState| leaf.missing == 0;
+            if self
+                .files
+                .leaves(place.file)
+                .get(index as usize)
+                .is_none_or(is_complete)
+            {
+                continue;
+            }
+            let (from, to) = (leaf.start.max(place.offset), leaf.end.min(end));
+            let within = (from - place.offset) as usize..(to - place.offset) as usize;
+            let bytes = payload.get(within).unwrap_or_default();
+            if !self.assembly.store(place.file, size, from, bytes) {
+                return false;
+            }
+        }
+        true
     }
 
     fn ask_writes(&mut self) {

@@ -248,6 +248,7 @@ mod tests {
 
     #[test]
     fn the_largest_report_fits_the_smallest_datagram() {
+        // SPEC: R-frame-report-1
         let mut set = RangeSet::new();
         // Gaps so far apart that each takes long numbers.
         (1..2_000_u64).for_each(|at| {
@@ -286,6 +287,7 @@ mod tests {
 
     #[test]
     fn pages_cover_every_gap() {
+        // SPEC: R-reports-3
         let mut set = RangeSet::new();
         (0..5_000).for_each(|at| {
             set.insert(at * 3..at * 3 + 2);

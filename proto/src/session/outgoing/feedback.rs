@@ -7,7 +7,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::id::FileIndex;
 use crate::machine::FileStatus;
 use crate::storage::OpId;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::wire::frame::{Close, Frame, Report, ranges};
 use crate::wire::header::{Header, Kind};
@@ -157,12 +157,17 @@ impl OutgoingSession {
         };
         let feedback = Feedback {
             rtt: outcome.rtt,
+            one_way_us: outcome.one_way_us,
             smoothed_rtt: self.rtt.smoothed(),
             min_rtt: self.rtt.min(),
             next_number: self.next_number,
             seen_end: self.sent.seen_end(),
             received: outcome.received,
             lost: outcome.lost,
+            received_total: self.sent.received_total(),
+            lost_total: self.sent.lost_total(),
+            report_interval: Duration::from_micros(u64::from(self.report_interval_us())),
+            is_window_limited: core::mem::take(&mut self.is_window_limited),
             ce: self.report_counts.ce - before.ce,
             host_drops: self.report_counts.host_drops - before.host_drops,
             in_flight: self.sent.in_flight(),

@@ -3,7 +3,7 @@
 
 use super::{OutgoingSession, Phase};
 use crate::config::{MIN_DATAGRAM, PROBE_SIZES};
-use crate::congestion::ProbeController;
+use crate::congestion;
 use crate::error::{ErrorCode, Failure};
 use crate::id::PacketNumber;
 use crate::machine::Event;
@@ -15,7 +15,6 @@ use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::frame::{Frame, Hello, Retry};
 use crate::wire::header::{Kind, VERSION};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter};
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -130,8 +129,7 @@ impl OutgoingSession {
         packet.pad();
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::NotEct);
-        self.sent
-            .on_sent(now, number.0, 1, transmit.len as u64, true);
+        self.sent.on_sent(now, number.0, 1, transmit.len as u64);
         Some(transmit)
     }
 
@@ -161,7 +159,11 @@ impl OutgoingSession {
         let manifest = core::mem::take(&mut self.files.files);
         let manifest = manifest.into_iter().map(|file| file.entry).collect();
         self.files = Files::new(manifest, size - DATA_OVERHEAD, self.config.read_buffer);
-        self.congestion = Some(Box::new(ProbeController::new(self.rtt.smoothed())));
+        self.congestion = Some(congestion::controller(
+            &self.config,
+            self.rtt.smoothed(),
+            size,
+        ));
         self.peer_window = u64::MAX;
         self.timers.set(Timer::Handshake, now);
         self.on_heard(now);

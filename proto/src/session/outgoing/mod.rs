@@ -18,7 +18,7 @@ use crate::recovery::receipt::Receipt;
 use crate::recovery::sent::SentLog;
 use crate::rtt::RttEstimator;
 use crate::session::SenderStats;
-use crate::storage::{Completion, Done, StorageOp};
+use crate::storage::{Completion, Done, OpId, StorageOp};
 use crate::time::{Duration, Instant};
 use crate::timer::{Timer, TimerTable};
 use crate::transmit::TransmitBuf;
@@ -61,6 +61,8 @@ pub struct OutgoingSession {
     next_number: u64,
     sent: SentLog,
     flights: Flights,
+    /// Where the sweep of repairs has come to.
+    repair_from: u64,
     control: ControlSender,
     peer_control: ControlReceiver,
     receipt: Receipt,
@@ -70,6 +72,8 @@ pub struct OutgoingSession {
     newest_report: Option<u64>,
     congestion: Option<Box<dyn Controller>>,
     pacer: Pacer,
+    /// The congestion window has held data back since the last report.
+    is_window_limited: bool,
     /// Bytes that may be in flight for the receiver's sake.
     peer_window: u64,
     report_counts: feedback::Counts,
@@ -107,6 +111,7 @@ impl OutgoingSession {
             next_number: 0,
             sent: SentLog::default(),
             flights: Flights::default(),
+            repair_from: 0,
             control: ControlSender::default(),
             peer_control: ControlReceiver::default(),
             receipt: Receipt::default(),
@@ -114,6 +119,7 @@ impl OutgoingSession {
             newest_report: None,
             congestion: None,
             pacer: Pacer::default(),
+            is_window_limited: false,
             peer_window: 0,
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),
@@ -168,14 +174,18 @@ impl OutgoingSession {
                 self.on_progress(progress);
             }
             Ok(Done::Finished) => self.on_finished(op),
-            Ok(_) => {}
-            Err(failure) => {
-                let (file, _) = self.files.on_read(op, None);
-                let file = file.or_else(|| self.files.take_finish(op));
-                if let Some(file) = file {
-                    self.abandon(now, file, failure);
-                }
+            Ok(_) => {
+                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
+                self.on_unread(now, op, failure);
             }
+            Err(failure) => self.on_unread(now, op, failure),
+        }
+    }
+
+    fn on_unread(&mut self, now: Instant, op: OpId, failure: Failure) {
+        let (file, _) = self.files.on_read(op, None);
+        if let Some(file) = file.or_else(|| self.files.take_finish(op)) {
+            self.abandon(now, file, failure);
         }
     }
 

@@ -187,7 +187,7 @@ impl OutgoingSession {
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::Ect0);
         let bytes = transmit.len as u64;
-        self.sent.on_sent(now, number.0, 1, bytes, true);
+        self.sent.on_sent(now, number.0, 1, bytes);
         self.pacer.on_sent(now, bytes, self.rate());
         self.arm_probe(now);
         Some(transmit)
@@ -201,22 +201,19 @@ impl OutgoingSession {
         }
         let rate = self.rate();
         let in_flight = self.sent.in_flight();
-        let window = self
-            .congestion
-            .as_ref()
-            .map_or(0, |congestion| congestion.window());
-        let window = window.min(self.peer_window);
+        let congestion = self.congestion.as_ref();
+        let congestion = congestion.map_or(0, |congestion| congestion.window());
+        let window = congestion.min(self.peer_window);
         let size = self.opening.datagram_size() as u64;
         let budget = Pacer::quantum(rate).min(window.saturating_sub(in_flight));
         if budget < size && in_flight > 0 {
+            self.on_window_full(congestion, size);
             self.arm_probe_if_unset(now);
             return None;
         }
         let first = self.next_number;
-        let mut is_app_limited = false;
         while (out.len() as u64) < budget.max(1) && out.has_room(self.opening.datagram_size()) {
             let Some(choice) = self.choose() else {
-                is_app_limited = true;
                 break;
             };
             self.write_data(now, choice, out);
@@ -228,11 +225,21 @@ impl OutgoingSession {
         let transmit = out.finish(self.peer, Ecn::Ect0);
         let bytes = transmit.len as u64;
         self.sent
-            .on_sent(now, first, self.next_number - first, bytes, is_app_limited);
+            .on_sent(now, first, self.next_number - first, bytes);
         self.pacer.on_sent(now, bytes, rate);
         self.probe.tail = 0;
         self.arm_probe(now);
         Some(transmit)
+    }
+
+    /// Nothing may leave: whether that says something about the path depends on whose window is
+    /// full.
+    fn on_window_full(&mut self, congestion: u64, size: u64) {
+        if self.peer_window.saturating_add(size) < congestion {
+            self.sent.on_app_limited(self.next_number);
+        } else {
+            self.is_window_limited = true;
+        }
     }
 
     fn write_data(&mut self, now: Instant, choice: Choice, out: &mut TransmitBuf<'_>) {
@@ -272,11 +279,22 @@ impl OutgoingSession {
             flights,
             files,
             storage,
+            repair_from,
             ..
         } = self;
-        let lost = ready(files, storage, |_, from| flights.next_lost(from)).map(Choice::Lost);
+        // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
+        // losses turn up behind.
+        let lost = |files: &mut Files, storage: &mut _, from| {
+            ready(files, storage, from, |_, from| flights.next_lost(from)).map(Choice::Lost)
+        };
+        let from = *repair_from;
+        let lost = lost(files, storage, from).or_else(|| lost(files, storage, 0));
+        if let Some(Choice::Lost(chunk)) = lost {
+            *repair_from = chunk;
+        }
         lost.or_else(|| {
-            ready(files, storage, |files, from| files.late.first_from(from)).map(Choice::Late)
+            let late = |files: &Files, from| files.late.first_from(from);
+            ready(files, storage, 0, late).map(Choice::Late)
         })
         .or_else(|| {
             let chunk = files.next_fresh()?;
@@ -289,6 +307,7 @@ impl OutgoingSession {
 
     /// Everything is sent, or waits for a read or an answer.
     fn on_nothing_to_send(&mut self, now: Instant) {
+        self.sent.on_app_limited(self.next_number);
         let is_tail = self.phase == Phase::Open
             && self.sent.in_flight() > 0
             && self.flights.lost_count() == 0
@@ -351,13 +370,13 @@ impl OutgoingSession {
     }
 }
 
-/// The first chunk that `next` names from 0 on whose content is in memory.
+/// The first chunk that `next` names from `from` on whose content is in memory.
 fn ready(
     files: &mut Files,
     storage: &mut VecDeque<StorageOp>,
+    mut from: u64,
     next: impl Fn(&Files, u64) -> Option<u64>,
 ) -> Option<u64> {
-    let mut from = 0;
     for _ in 0..REPAIR_TRIES {
         let chunk = next(files, from)?;
         let place = files.layout.place(chunk)?;

@@ -8,6 +8,7 @@ const K: (u64, u32) = (1, 0);
 
 #[test]
 fn a_link_is_followed_nowhere() {
+    // SPEC: R-names-3
     for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
         let mut sink = Sink::with(policy);
         let outside = sink.dir.path().join("outside");
@@ -44,6 +45,7 @@ fn a_link_is_followed_nowhere() {
 
 #[test]
 fn a_link_planted_midway_is_not_followed() {
+    // SPEC: R-names-3
     let mut sink = Sink::with(OnConflict::Overwrite);
     let outside = sink.dir.path().join("outside");
     fs::create_dir(&outside).unwrap();

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use xfer_proto::config::SenderConfig;
 use xfer_proto::error::{ErrorCode, Failure};
-use xfer_proto::id::SessionId;
+use xfer_proto::id::{FileIndex, SessionId};
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
 use xfer_proto::manifest::Entry;
 use xfer_proto::rng::Rng;
@@ -19,7 +19,7 @@ use xfer_proto::transmit::Ecn;
 
 /// A source is read once, and again in part for repairs: so many times its size, and so many bytes
 /// for small ones, are too much.
-const MAX_READS: u64 = 32;
+const MAX_READS: u64 = 128;
 const MAX_READ_BYTES: u64 = 64 << 20;
 
 /// What a sending host is to do.
@@ -140,6 +140,12 @@ impl SenderHost {
         let last = self.attempts.last().map(|attempt| attempt.stats);
         let running = self.machine.as_ref().map(OutgoingSession::stats);
         running.or(last).unwrap_or_default()
+    }
+
+    /// Whether the file of that position has its status.
+    pub fn has_status(&self, position: u32) -> bool {
+        let last = self.attempts.last();
+        last.is_some_and(|it| it.reports.files.contains_key(&FileIndex(position)))
     }
 
     /// Most operations and most bytes that were with the storage at once.

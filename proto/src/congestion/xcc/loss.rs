@@ -1,0 +1,183 @@
+//! Which loss is the path's own: a baseline that is learned only where the path is provably not
+//! full.
+
+use super::filter::{deviation, sqrt};
+use crate::time::{Duration, Instant};
+
+/// The baseline is never believed to be more.
+const MAX_BASE: f64 = 0.15;
+/// Loss beyond the baseline by so much counts as congestion, chance apart.
+const MARGIN: f64 = 0.02;
+/// Time between two looks at unexplained loss; doubles each time that it turns out to be
+/// congestion.
+const MIN_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_INTERVAL: Duration = Duration::from_secs(40);
+
+/// Loss of one round.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RoundLoss {
+    pub packets: f64,
+    pub lost: f64,
+}
+
+impl RoundLoss {
+    pub fn share(&self) -> f64 {
+        if self.packets > 0.0 {
+            self.lost / self.packets
+        } else {
+            0.0
+        }
+    }
+}
+
+/// The baseline and what is needed to learn it.
+#[derive(Clone, Debug)]
+pub(super) struct Baseline {
+    share: f64,
+    is_learned: bool,
+    /// Smoothed loss while the sender cruises.
+    cruise: f64,
+    next_look: Instant,
+    interval: Duration,
+}
+
+impl Default for Baseline {
+    fn default() -> Self {
+        Self {
+            share: 0.0,
+            is_learned: false,
+            cruise: 0.0,
+            next_look: Instant::ZERO,
+            interval: MIN_INTERVAL,
+        }
+    }
+}
+
+impl Baseline {
+    /// Loss that is taken for random.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
+    /// loss explains the difference.
+    pub fn entered(&self, packets: f64, arrived: f64) -> f64 {
+        let explained = arrived + 2.0 * deviation(packets, self.share);
+        packets.min(explained / (1.0 - self.share))
+    }
+
+    /// Whether a round lost more than chance and the baseline explain.
+    pub fn is_excess(&self, round: RoundLoss) -> bool {
+        let noise = 3.0 * deviation(round.packets, self.share);
+        round.lost > 2.0 + round.packets * (self.share + MARGIN) + noise
+    }
+
+    /// The same for the flight that a probe sent.
+    pub fn is_too_high(&self, lost: f64, flight: f64) -> bool {
+        lost > 1.0 + flight * (self.share + MARGIN) + 3.0 * deviation(flight, self.share)
+    }
+
+    /// A round of start-up in which the rate grew and nothing queued. The lowest such round counts:
+    /// a mean would teach a newcomer on a full path that its congestion is noise.
+    pub fn on_start_up(&mut self, round: RoundLoss) {
+        let share = round.share();
+        let share = share + sqrt(share * (1.0 - share) / round.packets);
+        self.share = if self.is_learned {
+            self.share.min(share)
+        } else {
+            share
+        };
+        self.is_learned = true;
+        self.share = self.share.min(MAX_BASE);
+    }
+
+    pub fn on_start_up_over(&mut self, now: Instant) {
+        self.cruise = self.share;
+        self.next_look = now;
+    }
+
+    /// A round outside of start-up and of a look at loss.
+    pub fn on_round(&mut self, round: RoundLoss, is_cruising: bool) {
+        // Loss that is lower than the baseline for long shows that the baseline is too high.
+        self.share = self.share.min(self.cruise + 0.005);
+        if is_cruising && round.packets > 0.0 {
+            let weight = (round.packets / 1_000.0).min(0.5);
+            self.cruise += weight * (round.share() - self.cruise);
+        }
+    }
+
+    /// Whether loss while cruising is more than the baseline explains, so that it is worth a look.
+    pub fn wants_look(&self, now: Instant) -> bool {
+        let noise = 2.0 * sqrt(self.share.max(0.001) / 1_000.0);
+        now > self.next_look && self.cruise >= self.share + 0.01 + noise
+    }
+
+    /// The sender went at half its rate: it lost `round`, and packets waited for `queue` at most.
+    /// Loss that stayed the same although nothing queued is the path's own.
+    pub fn on_look(&mut self, now: Instant, round: RoundLoss, is_queue_empty: bool, jitter: f64) {
+        let share = round.share();
+        let error = sqrt(share.max(0.001) / round.packets.max(1.0));
+        let is_random = is_queue_empty && share + error >= 0.7 * self.cruise;
+        if share < self.share || is_random {
+            let weight = (round.packets / 300.0).clamp(0.5, 1.0);
+            self.share = (self.share + weight * (share - self.share)).min(MAX_BASE);
+        }
+        if is_random {
+            self.interval = MIN_INTERVAL;
+            self.cruise = self.share;
+        } else {
+            self.interval = (self.interval * 2).min(MAX_INTERVAL);
+            self.cruise = self.cruise.min(self.share + 0.005);
+        }
+        self.next_look = now + self.interval.mul_f64(jitter);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(packets: f64, lost: f64) -> RoundLoss {
+        RoundLoss { packets, lost }
+    }
+
+    #[test]
+    fn start_up_learns_the_lowest_round() {
+        let mut base = Baseline::default();
+        base.on_start_up(round(1_000.0, 80.0));
+        let first = base.share();
+        assert!((0.08..0.1).contains(&first));
+        base.on_start_up(round(1_000.0, 40.0));
+        assert!((0.04..0.05).contains(&base.share()));
+        base.on_start_up(round(1_000.0, 120.0));
+        assert!(base.share() < 0.05, "it never rises in start-up");
+    }
+
+    #[test]
+    fn what_the_baseline_explains_is_no_excess() {
+        let mut base = Baseline::default();
+        assert!(base.is_excess(round(1_000.0, 60.0)));
+        base.on_start_up(round(1_000.0, 50.0));
+        assert!(!base.is_excess(round(1_000.0, 60.0)));
+        assert!(base.is_excess(round(1_000.0, 150.0)));
+        // 950 of 1,000 arrived, which is what 5 % leave: all of them had entered.
+        assert_eq!(base.entered(1_000.0, 950.0), 1_000.0);
+        assert!(base.entered(1_000.0, 700.0) < 800.0);
+    }
+
+    #[test]
+    fn a_look_tells_random_loss_from_congestion() {
+        let mut base = Baseline::default();
+        let now = Instant::from_millis(1_000);
+        (0..20).for_each(|_| base.on_round(round(500.0, 25.0), true));
+        assert!(base.wants_look(now));
+        base.on_look(now, round(400.0, 20.0), false, 1.0);
+        assert_eq!(base.share(), 0.0, "a queue was there");
+        assert!(!base.wants_look(now + Duration::from_secs(3)));
+        (0..20).for_each(|_| base.on_round(round(500.0, 25.0), true));
+        base.on_look(now, round(400.0, 20.0), true, 1.0);
+        assert!((0.04..0.06).contains(&base.share()));
+        (0..20).for_each(|_| base.on_round(round(500.0, 0.0), true));
+        assert!(base.share() < 0.01, "loss went away");
+    }
+}

@@ -1,0 +1,485 @@
+//! The default controller: it models the path by its rate and its round trip, and tells random loss
+//! from congestion (SPEC.md, `xcc`).
+//!
+//! It paces at the largest rate that the path has shown lately, where packets that random loss took
+//! count as having passed: sending at that rate fills the path, whatever the path loses. What is
+//! random is learned only while nothing queues. A short probe asks from time to time for more.
+//!
+//! Arithmetic is that of `f64` with the four basic operations and a root made of whole numbers, all
+//! of which give the same bits on every machine.
+
+mod filter;
+mod loss;
+mod probe;
+mod startup;
+#[cfg(test)]
+mod tests;
+
+use super::pacing::Pacer;
+use super::{Controller, Feedback, RateSample};
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use filter::{Aggregation, Bandwidth, Delays};
+use loss::{Baseline, RoundLoss};
+use probe::{Cycle, Look};
+use startup::StartUp;
+
+/// Packets of the first flight.
+const FIRST_FLIGHT: f64 = 96.0;
+/// Packets that are always allowed in flight.
+const MIN_WINDOW: f64 = 4.0;
+/// Below the measured rate by so much, so that the queue shrinks rather than grows.
+const MARGIN: f64 = 0.99;
+/// Round trips are taken to be at least this long, in seconds.
+const MIN_ROUND_TRIP: f64 = 0.000_05;
+/// Packets that a receiver waits for before it reports, unless four intervals pass.
+const REPORT_PACKETS: f64 = 16.0;
+
+/// Packets that say something about loss: rounds with fewer are judged together.
+const MIN_TALLY: f64 = 40.0;
+
+/// What the controller is doing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Looking for the rate, faster every round.
+    StartUp,
+    /// Letting the queue of start-up go, since the round of this number.
+    Drain(u64),
+    /// Letting the queue of a probe go.
+    Down,
+    /// At the known rate.
+    Cruise,
+    /// One round at the known rate without short-term caps, before a probe.
+    Refill,
+    /// Asking for more than the known rate.
+    Up,
+    /// At half the rate, to see the path's own loss and its smallest delay.
+    Look,
+}
+
+/// One round trip: from a packet to the report of a packet that was sent after that report.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    number: u64,
+    /// Over once this packet was seen.
+    ends_at: u64,
+    /// Largest and smallest time in queues, in seconds.
+    max_queue: f64,
+    min_queue: f64,
+    /// Largest rate sample, and largest number of bytes that one round trip delivered.
+    best_rate: f64,
+    best_flight: f64,
+    is_app_limited: bool,
+    /// The congestion window held packets back.
+    is_window_limited: bool,
+}
+
+/// Where a count of loss began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    arrived: u64,
+    lost: u64,
+}
+
+impl Tally {
+    fn new(feedback: &Feedback) -> Self {
+        Self {
+            arrived: feedback.received_total,
+            lost: feedback.lost_total,
+        }
+    }
+
+    /// What came and what was lost since.
+    fn since(&self, feedback: &Feedback) -> RoundLoss {
+        let lost = feedback.lost_total.saturating_sub(self.lost) as f64;
+        let arrived = feedback.received_total.saturating_sub(self.arrived) as f64;
+        RoundLoss {
+            packets: arrived + lost,
+            lost,
+        }
+    }
+}
+
+/// One report, in the controller's terms.
+#[derive(Clone, Copy, Debug)]
+struct Ack {
+    now: Instant,
+    is_round_over: bool,
+    /// Loss of the rounds since it was last looked at, where there are packets enough to tell.
+    loss: Option<RoundLoss>,
+    is_excess: bool,
+    /// Bytes a second that entered the path; 0 where the report has no usable sample.
+    rate: f64,
+    /// Bytes that entered the path in the flight of the sample.
+    flight: f64,
+    /// Packets in flight when the newest packet left, and packets lost since.
+    sent_flight: f64,
+    sent_lost: f64,
+    has_sample: bool,
+    /// Packets that arrived, and whether any was lost.
+    arrived: f64,
+    has_loss: bool,
+    in_flight: f64,
+    /// How long the newest packet waited in queues, in seconds.
+    queue: Option<f64>,
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Xcc {
+    rng: Rng,
+    /// Bytes of a full packet.
+    packet: f64,
+    phase: Phase,
+    round: Round,
+    tally: Tally,
+    delays: Delays,
+    bandwidth: Bandwidth,
+    aggregation: Aggregation,
+    baseline: Baseline,
+    start_up: StartUp,
+    cycle: Cycle,
+    look: Look,
+    /// Caps after unexplained loss, until the next probe.
+    rate_cap: f64,
+    flight_cap: f64,
+    /// Bytes in flight beyond which a probe met loss.
+    long_cap: f64,
+    pacing_gain: f64,
+    window_gain: f64,
+    window: f64,
+    rate: f64,
+    report_interval: f64,
+    is_silent: bool,
+    /// Packets below this number were sent into silence: their loss says nothing.
+    blind_below: u64,
+}
+
+impl Xcc {
+    /// For a path whose round-trip time was measured as `rtt`, with packets of at most `packet`
+    /// bytes. `seed` spreads the times of probes.
+    pub fn new(rtt: Duration, packet: usize, seed: u64) -> Self {
+        let packet = packet as f64;
+        let round_trip = rtt.as_secs_f64().max(MIN_ROUND_TRIP);
+        let window = FIRST_FLIGHT * packet;
+        Self {
+            rng: Rng::new(seed),
+            packet,
+            phase: Phase::StartUp,
+            round: Round::default(),
+            tally: Tally::default(),
+            delays: Delays::new(round_trip),
+            bandwidth: Bandwidth::default(),
+            aggregation: Aggregation::default(),
+            baseline: Baseline::default(),
+            start_up: StartUp::default(),
+            cycle: Cycle::default(),
+            look: Look::default(),
+            rate_cap: f64::INFINITY,
+            flight_cap: f64::INFINITY,
+            long_cap: f64::INFINITY,
+            pacing_gain: startup::PACING_GAIN,
+            window_gain: startup::WINDOW_GAIN,
+            window,
+            rate: window / (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD),
+            report_interval: 0.0,
+            is_silent: false,
+            blind_below: 0,
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        self.phase == Phase::StartUp
+    }
+
+    /// The smallest round trip, in seconds.
+    fn min_rtt(&self) -> f64 {
+        self.delays.min().max(MIN_ROUND_TRIP)
+    }
+
+    /// What counts as no queue, in seconds.
+    fn epsilon(&self) -> f64 {
+        self.delays
+            .epsilon(self.packet / self.bandwidth.max().max(1.0))
+    }
+
+    /// The rate that is believed in.
+    fn believed_rate(&self) -> f64 {
+        self.bandwidth.max().min(self.rate_cap)
+    }
+
+    /// Bytes in flight at the believed rate without a queue.
+    fn product(&self) -> f64 {
+        self.believed_rate() * self.min_rtt()
+    }
+
+    /// Time between two reports at the rate that packets come.
+    fn report_gap(&self) -> f64 {
+        let packets = self.bandwidth.max() * self.report_interval / self.packet;
+        if packets >= REPORT_PACKETS {
+            return self.report_interval;
+        }
+        let enough = self.report_interval * REPORT_PACKETS / packets.max(1.0);
+        enough.min(self.report_interval * 4.0)
+    }
+
+    /// Bytes that arrive between two reports.
+    fn report_bytes(&self) -> f64 {
+        self.bandwidth.max() * self.report_gap()
+    }
+
+    /// Bytes that leave at once.
+    fn quantum(&self) -> f64 {
+        Pacer::quantum(self.rate as u64) as f64
+    }
+
+    /// Most bytes in flight that count as an empty queue.
+    fn drained(&self) -> f64 {
+        let rate = self.bandwidth.max();
+        let floor = self.quantum() + self.report_bytes();
+        (rate * self.min_rtt())
+            .max(floor)
+            .max(MIN_WINDOW * self.packet)
+    }
+
+    /// A round starts with the next packet.
+    fn start_round(&mut self, feedback: &Feedback) {
+        self.round.ends_at = feedback.next_number;
+    }
+
+    /// Turns a report into what the rest works with.
+    fn take(&mut self, now: Instant, feedback: &Feedback) -> Ack {
+        let is_round_over = feedback.seen_end > self.round.ends_at;
+        if is_round_over {
+            self.round.number += 1;
+            self.cycle.rounds += 1;
+            self.aggregation.on_round(self.round.number);
+            self.start_round(feedback);
+        }
+        let rtt = feedback.rtt.map(|rtt| rtt.as_secs_f64());
+        let one_way = feedback.one_way_us.map(|micros| micros as f64 / 1e6);
+        let queue = self.delays.on_report(now, rtt, one_way);
+        if let Some(queue) = queue {
+            self.round.max_queue = self.round.max_queue.max(queue);
+            self.round.min_queue = self.round.min_queue.min(queue);
+            self.cycle.min_queue = self.cycle.min_queue.min(queue);
+        }
+        self.round.is_window_limited |= feedback.is_window_limited;
+        let loss = is_round_over.then(|| self.tally.since(feedback));
+        let loss = loss.filter(|loss| loss.packets >= MIN_TALLY);
+        if loss.is_some() {
+            self.tally = Tally::new(feedback);
+        }
+        let mut ack = Ack {
+            now,
+            is_round_over,
+            loss,
+            is_excess: loss.is_some_and(|loss| self.baseline.is_excess(loss)),
+            rate: 0.0,
+            flight: 0.0,
+            sent_flight: 0.0,
+            sent_lost: 0.0,
+            has_sample: false,
+            arrived: feedback.received as f64,
+            has_loss: feedback.lost > 0,
+            in_flight: feedback.in_flight as f64,
+            queue,
+        };
+        if let Some(sample) = &feedback.rate {
+            self.take_sample(sample, feedback, &mut ack);
+        }
+        ack
+    }
+
+    fn take_sample(&mut self, sample: &RateSample, feedback: &Feedback, ack: &mut Ack) {
+        ack.has_sample = true;
+        ack.sent_flight = sample.then.in_flight as f64 / self.packet;
+        ack.sent_lost = feedback.lost_total.saturating_sub(sample.then.lost) as f64;
+        self.round.is_app_limited |= sample.then.is_app_limited;
+        let packets = sample.packets as f64;
+        let entered = self.baseline.entered(packets, sample.arrived as f64);
+        let bytes = sample.bytes as f64 * entered / packets.max(1.0);
+        ack.flight = bytes;
+        self.round.best_flight = self.round.best_flight.max(bytes);
+        let interval = sample.interval.as_secs_f64();
+        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first
+        // flight there is no more.
+        let share = if sample.is_first_flight {
+            startup::MIN_SAMPLE
+        } else {
+            0.999
+        };
+        if interval <= 0.0 || interval < self.min_rtt() * share {
+            return;
+        }
+        let rate = bytes / interval;
+        // A sender that had nothing to send learns nothing from it, unless it is better than all
+        // before.
+        if sample.then.is_app_limited && rate <= self.bandwidth.max() {
+            return;
+        }
+        ack.rate = rate;
+        self.round.best_rate = self.round.best_rate.max(rate);
+        self.bandwidth.on_sample(rate);
+    }
+
+    /// Loss beyond what chance explains, while nothing was asked of the path: give way at once.
+    fn on_unexplained_loss(&mut self) {
+        if !matches!(self.phase, Phase::Drain(_) | Phase::Down | Phase::Cruise) {
+            return;
+        }
+        let rate = self.rate_cap.min(self.bandwidth.max());
+        let flight = self.flight_cap.min(self.window);
+        self.rate_cap = self.round.best_rate.max(0.7 * rate);
+        self.flight_cap = self.round.best_flight.max(0.7 * flight);
+        if matches!(self.phase, Phase::Cruise | Phase::Down) && self.cycle.rounds >= 2 {
+            self.cycle.has_excess = true;
+            self.cycle.is_contended = true;
+        }
+    }
+
+    fn learn_loss(&mut self, loss: RoundLoss) {
+        match self.phase {
+            Phase::StartUp => {
+                let is_growing = self.start_up.is_growing();
+                if is_growing && self.round.max_queue <= self.epsilon() {
+                    self.baseline.on_start_up(loss);
+                }
+            }
+            Phase::Look => {}
+            phase => {
+                let is_cruising = matches!(phase, Phase::Cruise | Phase::Down);
+                self.baseline.on_round(loss, is_cruising);
+            }
+        }
+    }
+
+    fn finish_round(&mut self, ack: &Ack) {
+        self.round = Round {
+            number: self.round.number,
+            ends_at: self.round.ends_at,
+            max_queue: 0.0,
+            min_queue: f64::INFINITY,
+            best_rate: ack.rate,
+            best_flight: ack.flight,
+            is_app_limited: false,
+            is_window_limited: false,
+        };
+    }
+
+    /// What was sent into silence is reported: nothing is learned from it.
+    fn is_blind(&mut self, feedback: &Feedback) -> bool {
+        if self.is_silent {
+            self.is_silent = false;
+            self.blind_below = feedback.next_number;
+        }
+        if feedback.seen_end > self.blind_below {
+            return false;
+        }
+        self.tally = Tally::new(feedback);
+        self.start_round(feedback);
+        self.cycle.probe_soon();
+        true
+    }
+
+    fn update_rate(&mut self) {
+        let rate = MARGIN * self.pacing_gain * self.believed_rate();
+        if rate > 0.0 {
+            self.rate = rate;
+        }
+    }
+
+    fn update_window(&mut self, ack: &Ack) {
+        let packet = self.packet;
+        let entered = ack.arrived * packet / (1.0 - self.baseline.share());
+        let rate = self.believed_rate();
+        let round = self.round.number;
+        self.aggregation
+            .on_report(ack.now, round, entered, rate, self.window);
+        let mut target = self.product() * self.window_gain;
+        if self.window_gain >= 1.0 {
+            target += self.report_bytes() + self.aggregation.excess();
+        }
+        let floor = (self.quantum() + self.report_bytes()).max(MIN_WINDOW * packet);
+        target = target.max(floor);
+        if !self.is_starting() {
+            self.window = (self.window + entered + packet).min(target);
+        } else if self.window < target {
+            // What one round trip has shown to come through may be sent in the next at once.
+            self.window = (self.window + entered).max(self.product());
+        } else if rate > 0.0 {
+            // The path is slower than the first flight took it for.
+            self.window = target.max(startup::MIN_WINDOW * packet);
+        }
+        if self.phase == Phase::Look {
+            let half = 0.5 * (self.product() + self.report_bytes());
+            self.window = self.window.min(half.max(MIN_WINDOW * packet));
+        }
+        let cap = self.window_cap().max(MIN_WINDOW * packet);
+        self.window = self.window.min(cap);
+    }
+
+    fn window_cap(&self) -> f64 {
+        let is_contended = self.cycle.is_contended;
+        let long = match self.phase {
+            Phase::Down | Phase::Refill | Phase::Up if is_contended => self.long_cap,
+            Phase::Cruise | Phase::Look if is_contended => 0.85 * self.long_cap,
+            // Alone, the cap of an earlier probe does not keep this one from asking.
+            Phase::Up => {
+                let asked = self.cycle.gain * self.product() + 2.0 * self.packet;
+                self.long_cap.max(asked)
+            }
+            _ => f64::INFINITY,
+        };
+        match self.phase {
+            Phase::Drain(_) | Phase::Down | Phase::Cruise | Phase::Look => {
+                long.min(self.flight_cap)
+            }
+            _ => long,
+        }
+    }
+}
+
+impl Controller for Xcc {
+    fn on_report(&mut self, now: Instant, feedback: &Feedback) {
+        self.report_interval = feedback.report_interval.as_secs_f64();
+        if self.is_blind(feedback) {
+            return;
+        }
+        let ack = self.take(now, feedback);
+        if let Some(loss) = ack.loss {
+            self.learn_loss(loss);
+            if ack.is_excess {
+                self.on_unexplained_loss();
+            }
+        }
+        match self.phase {
+            Phase::StartUp => self.on_start_up(&ack, feedback),
+            Phase::Drain(since) => self.on_drain(since, &ack, feedback),
+            _ => self.on_cycle(&ack, feedback),
+        }
+        self.on_look(&ack, feedback);
+        if ack.is_round_over {
+            self.finish_round(&ack);
+        }
+        self.update_rate();
+        self.update_window(&ack);
+    }
+
+    fn on_silence(&mut self, _now: Instant) {
+        // Once for each silence: while it lasts the window lets nothing out, however low the rate.
+        if !self.is_silent {
+            self.is_silent = true;
+            self.rate_cap = self.believed_rate() / 2.0;
+        }
+    }
+
+    fn window(&self) -> u64 {
+        self.window as u64
+    }
+
+    fn rate(&self) -> u64 {
+        let slowest = MIN_WINDOW * self.packet / self.min_rtt().max(0.1);
+        self.rate.max(slowest) as u64
+    }
+}
