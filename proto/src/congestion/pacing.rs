@@ -28,6 +28,11 @@ impl Pacer {
         self.next
     }
 
+    /// Something else than the rate holds packets back at `now`: that time is not made up for.
+    pub fn on_blocked(&mut self, now: Instant) {
+        self.next = self.next.max(now);
+    }
+
     /// `bytes` left at `now`.
     pub fn on_sent(&mut self, now: Instant, bytes: u64, rate: u64) {
         let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
@@ -44,6 +49,33 @@ impl Pacer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_spread_over_time() {
+        let rate = 1_000_000;
+        let mut pacer = Pacer::default();
+        let now = Instant::from_millis(100);
+        assert!(pacer.next() <= now, "the first batch leaves at once");
+        // What was saved up before the first batch is bounded.
+        let mut batches = 0;
+        while pacer.next() <= now {
+            pacer.on_sent(now, 1_000, rate);
+            batches += 1;
+        }
+        assert_eq!(batches, 3, "2 ms of credit and the batch itself");
+        let first = pacer.next();
+        pacer.on_sent(first, 1_000, rate);
+        assert_eq!(pacer.next().since(first), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_full_window_earns_no_credit() {
+        let mut pacer = Pacer::default();
+        let now = Instant::from_millis(100);
+        pacer.on_blocked(now);
+        pacer.on_sent(now, 1_000, 1_000_000);
+        assert_eq!(pacer.next(), now + Duration::from_millis(1));
+    }
 
     #[test]
     fn the_rate_holds_also_for_a_late_driver() {

@@ -108,6 +108,11 @@ impl SentLog {
         self.received + self.host_lost
     }
 
+    /// The share of packets that the path has lost so far.
+    pub fn loss(&self) -> f64 {
+        self.lost_total() as f64 / self.seen_end.max(1) as f64
+    }
+
     /// Packets that the path has lost.
     pub fn lost_total(&self) -> u64 {
         self.lost - self.host_lost

@@ -99,7 +99,11 @@ impl Bench {
             panic!("no frames")
         };
         match &frames[..] {
-            [Frame::Retry(retry)] => retry.token.to_vec(),
+            [Frame::Retry(retry)] => {
+                // SPEC: R-frame-retry-1
+                assert!((1..=1_024).contains(&retry.token.len()));
+                retry.token.to_vec()
+            }
             other => panic!("{other:?}"),
         }
     }

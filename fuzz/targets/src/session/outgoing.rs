@@ -203,7 +203,7 @@ impl Peer {
         let mut at = 0_u8;
         while let Some(datagram) = self.end.datagrams.pop_front() {
             at = at.wrapping_add(1);
-            if lose > 1 && at % lose == 0 {
+            if lose > 1 && at.is_multiple_of(lose) {
                 continue;
             }
             match Packet::decode(&datagram) {

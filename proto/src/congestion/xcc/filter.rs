@@ -79,9 +79,9 @@ impl Delays {
         self.round_trip.value().unwrap_or(self.initial)
     }
 
-    /// What counts as no queue, in seconds.
-    pub fn epsilon(&self) -> f64 {
-        0.001 + 0.03 * self.min()
+    /// What counts as no queue, in seconds, where a packet takes `packet_time`.
+    pub fn epsilon(&self, packet_time: f64) -> f64 {
+        0.001 + 0.03 * self.min() + 3.0 * packet_time
     }
 
     /// Takes what a report says of delays; answers how long its packet waited in queues.

@@ -12,8 +12,6 @@ const MARGIN: f64 = 0.02;
 /// congestion.
 const MIN_INTERVAL: Duration = Duration::from_secs(2);
 const MAX_INTERVAL: Duration = Duration::from_secs(40);
-/// A round of so many packets says something about loss.
-const MIN_PACKETS: f64 = 20.0;
 
 /// Loss of one round.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +59,11 @@ impl Baseline {
         self.share
     }
 
+    /// Whether start-up had a round to learn from.
+    pub fn is_learned(&self) -> bool {
+        self.is_learned
+    }
+
     /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
     /// loss explains the difference.
     pub fn entered(&self, packets: f64, arrived: f64) -> f64 {
@@ -82,9 +85,6 @@ impl Baseline {
     /// A round of start-up in which the rate grew and nothing queued. The lowest such round counts:
     /// a mean would teach a newcomer on a full path that its congestion is noise.
     pub fn on_start_up(&mut self, round: RoundLoss) {
-        if round.packets < MIN_PACKETS {
-            return;
-        }
         let share = round.share();
         let share = share + sqrt(share * (1.0 - share) / round.packets);
         self.share = if self.is_learned {
@@ -149,8 +149,6 @@ mod tests {
     #[test]
     fn start_up_learns_the_lowest_round() {
         let mut base = Baseline::default();
-        base.on_start_up(round(10.0, 5.0));
-        assert_eq!(base.share(), 0.0, "too few packets to tell");
         base.on_start_up(round(1_000.0, 80.0));
         let first = base.share();
         assert!((0.08..0.1).contains(&first));

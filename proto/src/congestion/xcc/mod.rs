@@ -28,12 +28,15 @@ use startup::StartUp;
 const FIRST_FLIGHT: f64 = 96.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
-/// Below the measured rate by so much, so that the queue shrinks rather than grows.
-const MARGIN: f64 = 0.99;
+/// Below the measured rate by so much while there is a queue, so that it shrinks.
+const MARGIN: f64 = 0.98;
 /// Round trips are taken to be at least this long, in seconds.
 const MIN_ROUND_TRIP: f64 = 0.000_05;
 /// Packets that a receiver waits for before it reports, unless four intervals pass.
 const REPORT_PACKETS: f64 = 16.0;
+
+/// Packets that say something about loss: rounds with fewer are judged together.
+const MIN_TALLY: f64 = 40.0;
 
 /// What the controller is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,8 +63,6 @@ struct Round {
     number: u64,
     /// Over once this packet was seen.
     ends_at: u64,
-    arrived: u64,
-    lost: u64,
     /// Largest and smallest time in queues, in seconds.
     max_queue: f64,
     min_queue: f64,
@@ -73,13 +74,39 @@ struct Round {
     is_window_limited: bool,
 }
 
+/// Where a count of loss began.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    arrived: u64,
+    lost: u64,
+}
+
+impl Tally {
+    fn new(feedback: &Feedback) -> Self {
+        Self {
+            arrived: feedback.received_total,
+            lost: feedback.lost_total,
+        }
+    }
+
+    /// What came and what was lost since.
+    fn since(&self, feedback: &Feedback) -> RoundLoss {
+        let lost = feedback.lost_total.saturating_sub(self.lost) as f64;
+        let arrived = feedback.received_total.saturating_sub(self.arrived) as f64;
+        RoundLoss {
+            packets: arrived + lost,
+            lost,
+        }
+    }
+}
+
 /// One report, in the controller's terms.
 #[derive(Clone, Copy, Debug)]
 struct Ack {
     now: Instant,
     is_round_over: bool,
-    /// Loss of the round that is over.
-    round: RoundLoss,
+    /// Loss of the rounds since it was last looked at, where there are packets enough to tell.
+    loss: Option<RoundLoss>,
     is_excess: bool,
     /// Bytes a second that entered the path; 0 where the report has no usable sample.
     rate: f64,
@@ -105,6 +132,7 @@ pub struct Xcc {
     packet: f64,
     phase: Phase,
     round: Round,
+    tally: Tally,
     delays: Delays,
     bandwidth: Bandwidth,
     aggregation: Aggregation,
@@ -122,6 +150,8 @@ pub struct Xcc {
     window: f64,
     rate: f64,
     report_interval: f64,
+    /// Shortest time in queues in the last round, in seconds.
+    queue: f64,
     is_silent: bool,
     /// Packets below this number were sent into silence: their loss says nothing.
     blind_below: u64,
@@ -139,6 +169,7 @@ impl Xcc {
             packet,
             phase: Phase::StartUp,
             round: Round::default(),
+            tally: Tally::default(),
             delays: Delays::new(round_trip),
             bandwidth: Bandwidth::default(),
             aggregation: Aggregation::default(),
@@ -154,6 +185,7 @@ impl Xcc {
             window,
             rate: window / (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD),
             report_interval: 0.0,
+            queue: 0.0,
             is_silent: false,
             blind_below: 0,
         }
@@ -168,14 +200,30 @@ impl Xcc {
         self.delays.min().max(MIN_ROUND_TRIP)
     }
 
+    /// What counts as no queue, in seconds.
+    fn epsilon(&self) -> f64 {
+        self.delays
+            .epsilon(self.packet / self.bandwidth.max().max(1.0))
+    }
+
     /// The rate that is believed in.
     fn believed_rate(&self) -> f64 {
         self.bandwidth.max().min(self.rate_cap)
     }
 
+    /// The rate that is believed in, or a guess while nothing is known.
+    fn likely_rate(&self) -> f64 {
+        let rate = self.believed_rate();
+        if self.is_starting() {
+            rate.max(self.start_up.guess())
+        } else {
+            rate
+        }
+    }
+
     /// Bytes in flight at the believed rate without a queue.
     fn product(&self) -> f64 {
-        self.believed_rate() * self.min_rtt()
+        self.likely_rate() * self.min_rtt()
     }
 
     /// Time between two reports at the rate that packets come.
@@ -230,17 +278,16 @@ impl Xcc {
             self.cycle.min_queue = self.cycle.min_queue.min(queue);
         }
         self.round.is_window_limited |= feedback.is_window_limited;
-        let lost = feedback.lost_total.saturating_sub(self.round.lost) as f64;
-        let arrived = feedback.received_total.saturating_sub(self.round.arrived) as f64;
-        let round = RoundLoss {
-            packets: arrived + lost,
-            lost,
-        };
+        let loss = is_round_over.then(|| self.tally.since(feedback));
+        let loss = loss.filter(|loss| loss.packets >= MIN_TALLY);
+        if loss.is_some() {
+            self.tally = Tally::new(feedback);
+        }
         let mut ack = Ack {
             now,
             is_round_over,
-            round,
-            is_excess: is_round_over && self.baseline.is_excess(round),
+            loss,
+            is_excess: loss.is_some_and(|loss| self.baseline.is_excess(loss)),
             rate: 0.0,
             flight: 0.0,
             sent_flight: 0.0,
@@ -268,17 +315,17 @@ impl Xcc {
         ack.flight = bytes;
         self.round.best_flight = self.round.best_flight.max(bytes);
         let interval = sample.interval.as_secs_f64();
-        // Less than a round trip's arrivals may be a burst that queued elsewhere; of the first
-        // flight there is no more.
-        let share = if sample.is_first_flight {
-            startup::MIN_SAMPLE
-        } else {
-            0.999
-        };
-        if interval <= 0.0 || interval < self.min_rtt() * share {
+        if interval <= 0.0 {
             return;
         }
         let rate = bytes / interval;
+        if sample.is_first_flight {
+            self.start_up.on_first_flight(packets, rate, self.rate);
+        }
+        // Less than a round trip's arrivals may be a burst that queued elsewhere.
+        if interval < self.min_rtt() * 0.999 {
+            return;
+        }
         // A sender that had nothing to send learns nothing from it, unless it is better than all
         // before.
         if sample.then.is_app_limited && rate <= self.bandwidth.max() {
@@ -291,8 +338,7 @@ impl Xcc {
 
     /// Loss beyond what chance explains, while nothing was asked of the path: give way at once.
     fn on_unexplained_loss(&mut self) {
-        let is_probing = matches!(self.phase, Phase::StartUp | Phase::Refill | Phase::Up);
-        if is_probing {
+        if !matches!(self.phase, Phase::Drain(_) | Phase::Down | Phase::Cruise) {
             return;
         }
         let rate = self.rate_cap.min(self.bandwidth.max());
@@ -305,28 +351,29 @@ impl Xcc {
         }
     }
 
-    fn learn_loss(&mut self, ack: &Ack) {
+    fn learn_loss(&mut self, loss: RoundLoss) {
         match self.phase {
             Phase::StartUp => {
                 let is_growing = self.start_up.is_growing();
-                if is_growing && self.round.max_queue <= self.delays.epsilon() {
-                    self.baseline.on_start_up(ack.round);
+                if is_growing && self.round.max_queue <= self.epsilon() {
+                    self.baseline.on_start_up(loss);
                 }
             }
             Phase::Look => {}
             phase => {
                 let is_cruising = matches!(phase, Phase::Cruise | Phase::Down);
-                self.baseline.on_round(ack.round, is_cruising);
+                self.baseline.on_round(loss, is_cruising);
             }
         }
     }
 
-    fn finish_round(&mut self, ack: &Ack, feedback: &Feedback) {
+    fn finish_round(&mut self, ack: &Ack) {
+        if self.round.min_queue.is_finite() {
+            self.queue = self.round.min_queue;
+        }
         self.round = Round {
             number: self.round.number,
             ends_at: self.round.ends_at,
-            arrived: feedback.received_total,
-            lost: feedback.lost_total,
             max_queue: 0.0,
             min_queue: f64::INFINITY,
             best_rate: ack.rate,
@@ -345,16 +392,27 @@ impl Xcc {
         if feedback.seen_end > self.blind_below {
             return false;
         }
-        self.round.arrived = feedback.received_total;
-        self.round.lost = feedback.lost_total;
+        self.tally = Tally::new(feedback);
         self.start_round(feedback);
         self.cycle.probe_soon();
         true
     }
 
+    /// While nothing queues the whole rate is used; a queue that was there for a round goes.
+    fn margin(&self) -> f64 {
+        if self.queue <= 0.001 + 0.01 * self.min_rtt() {
+            1.0
+        } else {
+            MARGIN
+        }
+    }
+
     fn update_rate(&mut self) {
-        let rate = MARGIN * self.pacing_gain * self.believed_rate();
-        if !self.is_starting() || rate > self.rate {
+        let mut rate = self.margin() * self.pacing_gain * self.believed_rate();
+        if self.is_starting() {
+            rate = rate.max(self.start_up.guess());
+        }
+        if rate > 0.0 {
             self.rate = rate;
         }
     }
@@ -362,7 +420,7 @@ impl Xcc {
     fn update_window(&mut self, ack: &Ack) {
         let packet = self.packet;
         let entered = ack.arrived * packet / (1.0 - self.baseline.share());
-        let rate = self.believed_rate();
+        let rate = self.likely_rate();
         let round = self.round.number;
         self.aggregation
             .on_report(ack.now, round, entered, rate, self.window);
@@ -377,10 +435,9 @@ impl Xcc {
         } else if self.window < target {
             // What one round trip has shown to come through may be sent in the next at once.
             self.window = (self.window + entered).max(self.product());
-        }
-        if self.phase == Phase::Look {
-            let half = 0.5 * (self.product() + self.report_bytes());
-            self.window = self.window.min(half.max(MIN_WINDOW * packet));
+        } else if rate > 0.0 {
+            // The path is slower than the first flight took it for.
+            self.window = target.max(startup::MIN_WINDOW * packet);
         }
         let cap = self.window_cap().max(MIN_WINDOW * packet);
         self.window = self.window.min(cap);
@@ -414,8 +471,8 @@ impl Controller for Xcc {
             return;
         }
         let ack = self.take(now, feedback);
-        if ack.is_round_over {
-            self.learn_loss(&ack);
+        if let Some(loss) = ack.loss {
+            self.learn_loss(loss);
             if ack.is_excess {
                 self.on_unexplained_loss();
             }
@@ -427,7 +484,7 @@ impl Controller for Xcc {
         }
         self.on_look(&ack, feedback);
         if ack.is_round_over {
-            self.finish_round(&ack, feedback);
+            self.finish_round(&ack);
         }
         self.update_rate();
         self.update_window(&ack);

@@ -1,7 +1,7 @@
 //! The cycle after start-up: cruise, ask for more, judge the answer; and looks at loss in between.
 
 use super::loss::RoundLoss;
-use super::{Ack, Feedback, Phase, Xcc};
+use super::{Ack, Feedback, Phase, Tally, Xcc};
 use crate::time::{Duration, Instant};
 
 /// Rounds between two probes, alone: doubles with every probe that found nothing.
@@ -23,7 +23,8 @@ const WINDOW_GAIN: f64 = 2.0;
 const MAX_FLAT: u32 = 3;
 /// No delay near the smallest for so long: it is time to look.
 const MAX_HIGH: Duration = Duration::from_secs(5);
-const MIN_LOOK: Duration = Duration::from_millis(200);
+const MIN_LOOK: Duration = Duration::from_millis(100);
+const MAX_LOOK: Duration = Duration::from_millis(500);
 const LOOK_PACKETS: f64 = 200.0;
 const MAX_LOOK_ROUNDS: u32 = 4;
 
@@ -94,8 +95,7 @@ pub(super) struct Look {
     /// Ends no sooner; unset until the flight is small.
     until: Option<Instant>,
     rounds: u32,
-    arrived: u64,
-    lost: u64,
+    tally: Tally,
     max_queue: f64,
     window_before: f64,
 }
@@ -318,28 +318,23 @@ impl Xcc {
         if ack.is_round_over {
             self.look.rounds += 1;
             if self.look.rounds == 1 {
-                self.look.arrived = feedback.received_total;
-                self.look.lost = feedback.lost_total;
+                self.look.tally = Tally::new(feedback);
                 self.look.max_queue = 0.0;
             }
         }
         self.look.max_queue = self.look.max_queue.max(ack.queue.unwrap_or(0.0));
-        let lost = feedback.lost_total.saturating_sub(self.look.lost) as f64;
-        let arrived = feedback.received_total.saturating_sub(self.look.arrived) as f64;
-        let seen = RoundLoss {
-            packets: arrived + lost,
-            lost,
-        };
-        let is_enough = seen.packets >= LOOK_PACKETS || self.look.rounds >= MAX_LOOK_ROUNDS;
+        let seen = self.look.tally.since(feedback);
+        let is_long = self.look.rounds >= MAX_LOOK_ROUNDS && ack.now > until + MAX_LOOK;
+        let is_enough = seen.packets >= LOOK_PACKETS || is_long;
         if self.look.rounds >= 2 && ack.now > until && is_enough {
             self.end_look(ack.now, seen);
         }
     }
 
-    fn begin_look(&mut self, feedback: &Feedback) {
+    pub(super) fn begin_look(&mut self, feedback: &Feedback) {
         self.phase = Phase::Look;
-        self.pacing_gain = 1.0;
-        self.window_gain = 0.5;
+        self.pacing_gain = 0.5;
+        self.window_gain = 1.0;
         self.cycle.is_probing = false;
         self.cycle.is_rotation_due = false;
         self.look = Look {
@@ -351,7 +346,7 @@ impl Xcc {
 
     fn end_look(&mut self, now: Instant, seen: RoundLoss) {
         let spread = self.spread();
-        let is_queue_empty = self.look.max_queue <= self.delays.epsilon();
+        let is_queue_empty = self.look.max_queue <= self.epsilon();
         self.baseline.on_look(now, seen, is_queue_empty, spread);
         self.delays.restart(now);
         self.window = self.window.max(self.look.window_before);

@@ -2,7 +2,7 @@
 //! that this made.
 
 use super::probe::Verdict;
-use super::{Ack, Feedback, Phase, Xcc};
+use super::{Ack, Feedback, Phase, Tally, Xcc};
 
 /// Faster than the measured rate by so much.
 pub(super) const PACING_GAIN: f64 = 2.77;
@@ -10,11 +10,22 @@ pub(super) const WINDOW_GAIN: f64 = 2.0;
 const DRAIN_GAIN: f64 = 0.5;
 /// The first flight is spread over this share of a round trip: fast enough that a path which is
 /// slower shows its rate in how the flight arrives.
-pub(super) const FIRST_SPREAD: f64 = 0.25;
+pub(super) const FIRST_SPREAD: f64 = 0.1;
+/// Packets that are always allowed in flight while nothing is sure.
+pub(super) const MIN_WINDOW: f64 = 32.0;
 /// It is spread over at least this time, in seconds.
 pub(super) const MIN_SPREAD: f64 = 0.005;
-/// A part of the first flight that took this share of a round trip to arrive is a sample.
-pub(super) const MIN_SAMPLE: f64 = 0.1;
+/// A flight that came slower than it left, by this factor, has seen what limits the path; then
+/// start-up needs no more haste than this.
+const SLOWED: f64 = 0.9;
+const SURE_GAIN: f64 = 1.5;
+/// A guess is forgotten after so many rounds: by then there are samples of what was sent because of
+/// it.
+const GUESS_ROUNDS: u32 = 3;
+/// Reports in a row of a queue.
+const FULL_REPORTS: u32 = 4;
+/// So many packets of the first flight are enough for a guess.
+const MIN_GUESS: f64 = 32.0;
 /// A round whose rate is better by so much has grown.
 const GROWTH: f64 = 1.25;
 /// Rounds without growth that end start-up.
@@ -26,18 +37,61 @@ const MAX_DRAIN_ROUNDS: u64 = 3;
 pub(super) struct StartUp {
     best: f64,
     flat_rounds: u32,
+    /// What the arrival of the first flight says, in bytes a second; 0 while it says nothing.
+    guess: f64,
+    has_seen_limit: bool,
+    rounds: u32,
+    full_reports: u32,
 }
 
 impl StartUp {
     pub fn is_growing(&self) -> bool {
         self.flat_rounds == 0
     }
+
+    /// Whether the path is known to be full: it has shown its limit, and several reports in a row
+    /// speak of packets that waited for longer than `limit` seconds.
+    fn is_full(&mut self, queue: Option<f64>, limit: f64) -> bool {
+        match queue {
+            Some(queue) if queue > limit => self.full_reports += 1,
+            Some(_) => self.full_reports = 0,
+            None => {}
+        }
+        self.has_seen_limit && self.rounds >= 2 && self.full_reports >= FULL_REPORTS
+    }
+
+    pub fn guess(&self) -> f64 {
+        self.guess
+    }
+
+    /// The first `packets` packets of the first flight came at `rate`. The longer the sample the
+    /// better.
+    pub fn on_first_flight(&mut self, packets: f64, rate: f64, sent_at: f64) {
+        if packets >= MIN_GUESS && self.rounds < 2 {
+            // The flight left faster than it came: that is the path's rate, more or less.
+            self.has_seen_limit = rate < sent_at * SLOWED;
+            self.guess = rate.min(sent_at);
+        }
+    }
 }
 
 impl Xcc {
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        if self
+            .start_up
+            .is_full(ack.queue, 0.1 * self.min_rtt() + 0.003)
+        {
+            return self.end_start_up(ack, feedback);
+        }
         if !ack.is_round_over {
             return;
+        }
+        self.start_up.rounds += 1;
+        if self.start_up.rounds > GUESS_ROUNDS {
+            self.start_up.guess = 0.0;
+        }
+        if self.start_up.has_seen_limit {
+            self.pacing_gain = SURE_GAIN;
         }
         let rate = self.round.best_rate;
         if rate >= self.start_up.best * GROWTH {
@@ -47,24 +101,36 @@ impl Xcc {
             self.start_up.flat_rounds += 1;
         }
         let flat = self.start_up.flat_rounds;
-        let has_queue = self.round.min_queue > 0.25 * self.min_rtt() + 0.002;
+        let has_queue = self.round.min_queue > 0.1 * self.min_rtt() + 0.002;
         let is_lossy = flat >= 1 && ack.is_excess;
         if is_lossy {
             self.long_cap = self.product().max(self.round.best_flight);
         }
-        if flat >= MAX_FLAT || (flat >= 2 && has_queue) || is_lossy {
-            self.baseline.on_start_up_over(ack.now);
-            self.phase = Phase::Drain(self.round.number);
-            self.pacing_gain = DRAIN_GAIN;
-            self.window_gain = WINDOW_GAIN;
-            self.start_round(feedback);
+        if flat >= MAX_FLAT || (flat >= 1 && has_queue) || is_lossy {
+            self.end_start_up(ack, feedback);
         }
+    }
+
+    fn end_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        self.baseline.on_start_up_over(ack.now);
+        if ack.is_excess && !self.baseline.is_learned() {
+            // Whose loss that was shows at half the rate, which lets the queue go as well.
+            self.cycle.begin_anew();
+            self.begin_look(feedback);
+            return;
+        }
+        self.phase = Phase::Drain(self.round.number);
+        self.pacing_gain = DRAIN_GAIN;
+        self.window_gain = WINDOW_GAIN;
+        self.start_round(feedback);
     }
 
     pub(super) fn on_drain(&mut self, since: u64, ack: &Ack, feedback: &Feedback) {
         let is_long = self.round.number > since + MAX_DRAIN_ROUNDS;
         if ack.in_flight <= self.drained() || is_long {
             self.cycle.begin_anew();
+            // What start-up lost is not what cruising loses.
+            self.tally = Tally::new(feedback);
             self.go_down(ack.now, Verdict::Failed, feedback);
         }
     }

@@ -184,18 +184,23 @@ impl OutgoingSession {
 
     /// What the receiver has, and what it lacks: of that, what is lost is queued again.
     fn on_page(&mut self, report: &Report, page: Vec<core::ops::Range<u64>>, lost_below: u64) {
-        self.flights.on_received(0..report.first_missing);
+        self.on_received(0..report.first_missing);
         let mut at = report.page_start;
         for missing in &page {
-            self.flights.on_received(at..missing.start);
+            self.on_received(at..missing.start);
             at = missing.end;
         }
-        self.flights.on_received(at..report.page_end);
+        self.on_received(at..report.page_end);
         for missing in page {
             let sent = missing.start..missing.end.min(self.files.cursor());
             self.on_missing(sent, lost_below);
         }
         self.flights.forget_below(lost_below);
+    }
+
+    fn on_received(&mut self, range: core::ops::Range<u64>) {
+        self.tail.on_received(&range);
+        self.flights.on_received(range);
     }
 
     /// Takes the part of `range` that belongs to files which are being sent.
@@ -288,7 +293,7 @@ impl OutgoingSession {
             (Verdict::Skipped, Some(digest)) => FileStatus::Skipped(digest),
             (_, None) => return self.violation(now, "it finished a file before its end was sent"),
         };
-        self.flights.on_received(self.files.layout.chunks(file));
+        self.on_received(self.files.layout.chunks(file));
         self.finish_file(now, file, status);
     }
 

@@ -113,7 +113,8 @@ impl OutgoingSession {
         }
         let size = self.opening.probes.pop()?;
         // Without a token no session counts the packet, and so neither do we.
-        let number = if self.opening.is_sending() {
+        let is_counted = self.opening.is_sending();
+        let number = if is_counted {
             self.take_number()
         } else {
             PacketNumber(0)
@@ -129,7 +130,9 @@ impl OutgoingSession {
         packet.pad();
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::NotEct);
-        self.sent.on_sent(now, number.0, 1, transmit.len as u64);
+        if is_counted {
+            self.sent.on_sent(now, number.0, 1, transmit.len as u64);
+        }
         Some(transmit)
     }
 

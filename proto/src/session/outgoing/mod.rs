@@ -3,6 +3,7 @@
 mod feedback;
 mod files;
 mod handshake;
+mod tail;
 mod transmit;
 
 use crate::config::SenderConfig;
@@ -78,6 +79,7 @@ pub struct OutgoingSession {
     peer_window: u64,
     report_counts: feedback::Counts,
     probe: transmit::Probe,
+    tail: tail::Tail,
     close: transmit::CloseState,
     files: Files,
     storage: VecDeque<StorageOp>,
@@ -123,6 +125,7 @@ impl OutgoingSession {
             peer_window: 0,
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),
+            tail: tail::Tail::default(),
             close: transmit::CloseState::default(),
             storage: VecDeque::new(),
             events: VecDeque::new(),

@@ -77,6 +77,8 @@ enum Choice {
     Lost(u64),
     Late(u64),
     Fresh(u64),
+    /// A repair that went out before.
+    Copy(u64),
 }
 
 impl OutgoingSession {
@@ -216,6 +218,7 @@ impl OutgoingSession {
         let size = self.opening.datagram_size() as u64;
         let budget = Pacer::quantum(rate).min(window.saturating_sub(in_flight));
         if budget < size && in_flight > 0 {
+            self.pacer.on_blocked(now);
             self.on_window_full(congestion, size);
             self.arm_probe_if_unset(now);
             return None;
@@ -252,7 +255,10 @@ impl OutgoingSession {
     }
 
     fn write_data(&mut self, now: Instant, choice: Choice, out: &mut TransmitBuf<'_>) {
-        let (Choice::Lost(chunk) | Choice::Late(chunk) | Choice::Fresh(chunk)) = choice;
+        let (Choice::Lost(chunk)
+        | Choice::Late(chunk)
+        | Choice::Fresh(chunk)
+        | Choice::Copy(chunk)) = choice;
         let number = self.take_number();
         let Some(place) = self.files.layout.place(chunk) else {
             return;
@@ -272,10 +278,16 @@ impl OutgoingSession {
             Choice::Late(_) => {
                 self.files.late.remove(chunk..chunk + 1);
             }
-            Choice::Lost(_) => {
+            Choice::Lost(_) | Choice::Copy(_) => {
                 self.stats.retransmitted_bytes += len;
                 if let Some(state) = self.files.get_mut(place.file) {
                     state.retransmitted += len;
+                }
+                if matches!(choice, Choice::Copy(_)) {
+                    self.tail.on_sent();
+                } else if self.files.is_all_sent() {
+                    let missing = self.flights.lost_count() + 1;
+                    self.tail.on_repair(chunk, missing, self.sent.loss());
                 }
             }
         }
@@ -289,6 +301,7 @@ impl OutgoingSession {
             files,
             storage,
             repair_from,
+            tail,
             ..
         } = self;
         // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
@@ -311,6 +324,13 @@ impl OutgoingSession {
                 .payload(chunk, storage)
                 .is_some()
                 .then_some(Choice::Fresh(chunk))
+        })
+        .or_else(|| {
+            let chunk = tail.next()?;
+            files
+                .payload(chunk, storage)
+                .is_some()
+                .then_some(Choice::Copy(chunk))
         })
     }
 

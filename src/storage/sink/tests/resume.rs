@@ -160,7 +160,6 @@ fn a_partial_file_that_lost_its_end_proves_less() {
 
 #[test]
 fn another_version_of_the_file_starts_anew() {
-    // SPEC: R-resume-2
     let mut sink = Sink::new();
     let (entry, content) = interrupted(&mut sink);
     sink.discard(K, true);

@@ -1,0 +1,85 @@
+//! The end of a session's data: the last repairs go out more than once (SPEC.md, `tail`).
+//!
+//! A repair that is lost costs a round trip in which there is nothing else to send. Where few are
+//! missing a copy costs next to nothing.
+
+use alloc::collections::VecDeque;
+use core::ops::Range;
+
+/// Where more chunks are missing there is enough to send without copies.
+const MAX_MISSING: u64 = 64;
+/// The chance that a repair is still missing after the copies, at most.
+const MAX_RISK: f64 = 0.01;
+const MAX_COPIES: u32 = 3;
+
+/// Copies that are still to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    /// Chunks in turn, each with how often it goes out again.
+    copies: VecDeque<(u64, u32)>,
+}
+
+impl Tail {
+    /// A chunk was repaired, one of `missing`, on a path that loses this `share`, and nothing is
+    /// left to be sent for the first time.
+    pub fn on_repair(&mut self, chunk: u64, missing: u64, share: f64) {
+        if missing > MAX_MISSING {
+            return;
+        }
+        let mut risk = missing as f64 * share;
+        let mut copies = 0;
+        while risk > MAX_RISK && copies < MAX_COPIES {
+            risk *= share;
+            copies += 1;
+        }
+        if copies > 0 {
+            self.copies.retain(|copy| copy.0 != chunk);
+            self.copies.push_back((chunk, copies));
+        }
+    }
+
+    /// The receiver has `range`, or does not want it.
+    pub fn on_received(&mut self, range: &Range<u64>) {
+        self.copies.retain(|copy| !range.contains(&copy.0));
+    }
+
+    /// The chunk to send again.
+    pub fn next(&self) -> Option<u64> {
+        self.copies.front().map(|copy| copy.0)
+    }
+
+    /// The chunk that [`Self::next`] named went out, or cannot.
+    pub fn on_sent(&mut self) {
+        if let Some((chunk, left)) = self.copies.pop_front()
+            && left > 1
+        {
+            // The others first: a burst of loss takes neighbours.
+            self.copies.push_back((chunk, left - 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn copies_follow_the_risk_and_go_round() {
+        let mut tail = Tail::default();
+        tail.on_repair(1, 65, 0.1);
+        tail.on_repair(2, 64, 0.0);
+        assert_eq!(tail.next(), None, "too many, or nothing to fear");
+        tail.on_repair(3, 2, 0.1);
+        tail.on_repair(4, 1, 0.05);
+        let mut sent = Vec::new();
+        while let Some(chunk) = tail.next() {
+            sent.push(chunk);
+            tail.on_sent();
+        }
+        assert_eq!(sent, [3, 4, 3]);
+        tail.on_repair(5, 1, 0.05);
+        tail.on_received(&(0..6));
+        assert_eq!(tail.next(), None);
+    }
+}
