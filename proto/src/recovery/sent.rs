@@ -9,6 +9,9 @@ use alloc::collections::VecDeque;
 /// A packet counts as overtaken when one that was sent at least this much later has arrived.
 pub const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
 
+/// Round trips without a needless repair after which the reordering window halves.
+const QUIET_ROUNDS: u32 = 16;
+
 /// Packets that left in one batch.
 #[derive(Clone, Copy, Debug)]
 struct Batch {
@@ -56,6 +59,7 @@ pub struct SentLog {
     lost_below: u64,
     duplicates: u64,
     spurious_windows: u32,
+    spurious_at: Instant,
     /// When the flight that the next packets belong to began to leave.
     flight_started: Option<Instant>,
     /// What the first report told: rates of packets that left before it are measured from here.
@@ -197,7 +201,7 @@ impl SentLog {
         self.count(report);
         outcome.received = self.received - before.0;
         outcome.lost = self.lost.saturating_sub(before.1);
-        self.adapt_reorder_window(report.duplicates, repairs);
+        self.adapt_reorder_window(now, rtt, report.duplicates, repairs);
         self.advance_lost_below(self.reorder_window(rtt));
         outcome
     }
@@ -277,12 +281,16 @@ impl SentLog {
         })
     }
 
-    /// Each time that repairs turn out to have been needless, the window doubles; quiet brings it
-    /// back.
-    fn adapt_reorder_window(&mut self, duplicates: u64, repairs: u64) {
+    /// Each time that repairs turn out to have been needless, the window doubles; every
+    /// [`QUIET_ROUNDS`] round trips without that halve it.
+    fn adapt_reorder_window(&mut self, now: Instant, rtt: Duration, duplicates: u64, repairs: u64) {
         let new = duplicates.saturating_sub(self.duplicates);
         if new > 0 && repairs > 0 {
             self.spurious_windows = (self.spurious_windows + 1).min(4);
+            self.spurious_at = now;
+        } else if now.since(self.spurious_at) > rtt * QUIET_ROUNDS {
+            self.spurious_windows = self.spurious_windows.saturating_sub(1);
+            self.spurious_at = now;
         }
         self.duplicates = self.duplicates.max(duplicates);
     }

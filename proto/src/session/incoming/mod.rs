@@ -198,15 +198,18 @@ impl IncomingSession {
         frames: Vec<Frame<'_>>,
         received: &Received<'_>,
     ) {
-        if header.kind == Kind::Hello {
-            // The router has checked the token: from here on this is the sender's address.
-            self.peer = received.source;
-        }
-        if received.source != self.peer || !self.on_packet(now, header, received) {
+        let is_hello = header.kind == Kind::Hello;
+        let is_from_peer = is_hello || received.source == self.peer;
+        if !is_from_peer || !self.on_packet(now, header, received) {
             if self.phase == Phase::Closing {
                 self.timers.set(Timer::Close, now);
             }
             return;
+        }
+        if is_hello {
+            // The router has checked the token, and the packet is no replay: from here on this is the
+            // sender's address.
+            self.peer = received.source;
         }
         for frame in frames {
             // A frame may have ended the session: what stands behind it is not looked at.
