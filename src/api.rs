@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
-pub use xfer_proto::config::Congestion;
+pub use xfer_proto::config::{Congestion, MAX_SESSIONS};
 use xfer_proto::error::Failure;
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::{Entry, Name};
@@ -162,8 +162,16 @@ pub struct RecvOptions {
     pub on_conflict: OnConflict,
     /// Largest file to accept, in bytes.
     pub max_size: Option<u64>,
-    /// Most bytes to accept in one session.
+    /// Most bytes to accept in all, from everyone, until the call ends. Files that fail and files
+    /// that were there already do not count.
     pub max_total: Option<u64>,
+    /// Most sessions at once on each address, at most [`MAX_SESSIONS`]; a sender beyond is told
+    /// that the receiver is busy. `None` for [`MAX_SESSIONS`].
+    pub max_sessions: Option<NonZeroUsize>,
+    /// Have the system keep the calling thread, and every thread that it starts from then on, from
+    /// opening files outside `out`, where it can (Linux: Landlock). It cannot be undone: for
+    /// programs that do nothing else afterwards.
+    pub confine: bool,
     /// Ends the call.
     pub stop: Stop,
 }

@@ -112,11 +112,31 @@ impl fmt::Display for ErrorCode {
 
 /// A code with the words that explain this case. The text may come from a peer: print it escaped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Failure {
     /// What went wrong.
     pub code: ErrorCode,
     /// Details for a person, possibly empty, at most [`MAX_MESSAGE`] bytes.
     pub message: String,
+}
+
+/// A failure as it travels. A longer text than allowed must not get in: it would not fit where the failure
+/// is passed on.
+#[derive(Deserialize)]
+struct Unchecked {
+    code: ErrorCode,
+    message: String,
+}
+
+impl TryFrom<Unchecked> for Failure {
+    type Error = &'static str;
+
+    fn try_from(Unchecked { code, message }: Unchecked) -> Result<Self, Self::Error> {
+        if message.len() > MAX_MESSAGE {
+            return Err("the text of a failure is too long");
+        }
+        Ok(Self { code, message })
+    }
 }
 
 impl Failure {
@@ -160,6 +180,7 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_at_a_character() {
+        // SPEC: R-failure-1
         let failure = Failure::new(ErrorCode::CONFLICT, "é".repeat(MAX_MESSAGE));
         assert_eq!(failure.message.len(), MAX_MESSAGE);
         let odd = Failure::new(

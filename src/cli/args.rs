@@ -80,9 +80,12 @@ pub(super) struct RecvArguments {
     /// Largest file to accept, for example 500M or 2GiB
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_size: Option<u64>,
-    /// Most bytes to accept in one session; each worker of a sender has its own
+    /// Most bytes to accept in all, from every sender, until this receiver ends
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_total: Option<u64>,
+    /// Most sessions at once on each address; a sender has one for each worker [default: 4096]
+    #[arg(long, value_name = "N")]
+    pub(super) max_sessions: Option<NonZeroUsize>,
     /// Listen for plain text on an address that is not loopback
     #[arg(long)]
     pub(super) insecure: bool,

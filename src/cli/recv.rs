@@ -37,7 +37,7 @@ fn handle(output: &mut Output, event: &RecvEvent) {
             output.event(&Event::Listening { address: *address });
         }
         RecvEvent::Listening(address) => output.note(&format!("listening on {address}")),
-        RecvEvent::Warning(text) => output.warning(&escape(text)),
+        RecvEvent::Warning(text) => output.peer_warning(&escape(text)),
         RecvEvent::File {
             from,
             entry,
@@ -54,7 +54,7 @@ fn handle_file(output: &mut Output, from: SocketAddr, entry: &Entry, status: &Se
     match status {
         SentStatus::Failed(failure) => {
             let reason = escape(&failure.to_string());
-            output.error(&format!("cannot receive `{name}` from {from}: {reason}"));
+            output.peer_error(&format!("cannot receive `{name}` from {from}: {reason}"));
         }
         _ if output.is_json() => {}
         SentStatus::Committed(digest) => {

@@ -102,6 +102,8 @@ pub(super) fn of_recv(arguments: RecvArguments) -> Result<Settings<RecvOptions>,
         },
         max_size: arguments.max_size,
         max_total: arguments.max_total,
+        max_sessions: arguments.max_sessions,
+        confine: true,
         stop: stop_on_signals()?,
     };
     Ok(Settings { options, warning })

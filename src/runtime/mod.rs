@@ -9,6 +9,7 @@ mod async_loop;
 mod blocking;
 mod clock;
 mod collect;
+mod confine;
 mod deadlines;
 mod driver;
 mod ipc;

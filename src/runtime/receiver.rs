@@ -1,6 +1,7 @@
 //! Receiving: one loop for each address, one storage thread for all of them.
 
 use super::clock::Clock;
+use super::confine::confine;
 use super::driver::{Driver, Ends, Front, Routed, Sessions};
 use super::sources::path_error;
 use super::stop::{Stop, StopReason};
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
-use xfer_proto::config::ReceiverConfig;
+use xfer_proto::config::{MAX_SESSIONS, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
 use xfer_proto::router::{Route, Router, RouterConfig};
@@ -45,8 +46,11 @@ const STORAGE_PATIENCE: Duration = Duration::from_millis(500);
 /// [`Error::Socket`] and [`Error::Path`] when an address or the directory cannot be used;
 /// [`Error::Interrupted`] when a signal ended the call. [`Stop::stop`] ends it with `Ok`.
 pub fn receive(options: &RecvOptions, on_event: &mut dyn FnMut(RecvEvent)) -> Result<(), Error> {
-    let store = SinkStore::open(&options.out, options.on_conflict)
+    let mut store = SinkStore::open(&options.out, options.on_conflict)
         .map_err(|source| path_error("receive into", &options.out, source))?;
+    if let Some(bytes) = options.max_total {
+        store.limit_total(bytes);
+    }
     match store.resumable() {
         0 => {}
         1 => on_event(RecvEvent::Warning(
@@ -72,6 +76,11 @@ fn receive_into(
             source,
         })?;
         sockets.push(socket);
+    }
+    if options.confine {
+        let is_confined = confine(&options.out)
+            .map_err(|source| path_error("confine this process to", &options.out, source))?;
+        tracing::debug!(is_confined, "files outside the directory");
     }
     let storage = StorageThread::start(store).map_err(cannot_start)?;
     for socket in &sockets {
@@ -174,9 +183,11 @@ impl<'a> ReceiverFront<'a> {
     fn new(shared: &'a Shared<'a>, events: Sender<RecvEvent>) -> io::Result<Self> {
         let options = shared.options;
         let mut config = RouterConfig::new(random::key()?);
+        if let Some(most) = options.max_sessions {
+            config.max_sessions = most.get().min(MAX_SESSIONS);
+        }
         config.session = ReceiverConfig {
             max_file_size: options.max_size.unwrap_or(config.session.max_file_size),
-            max_total_size: options.max_total.unwrap_or(config.session.max_total_size),
             ..config.session
         };
         Ok(Self {

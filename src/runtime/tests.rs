@@ -31,6 +31,8 @@ impl Host {
             on_conflict: OnConflict::Refuse,
             max_size: None,
             max_total: None,
+            max_sessions: None,
+            confine: false,
             stop: stop.clone(),
         };
         let (tell, events) = channel();
@@ -197,6 +199,8 @@ fn an_address_in_use_is_an_error_that_names_it() {
         on_conflict: OnConflict::Refuse,
         max_size: None,
         max_total: None,
+        max_sessions: None,
+        confine: false,
         stop: Stop::new(),
     };
     let error = receive(&options, &mut |_| ()).unwrap_err().to_string();

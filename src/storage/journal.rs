@@ -265,6 +265,7 @@ mod tests {
         mode.mode = Some(0o600);
         assert_eq!(partial_id(&mode), partial_id(&entry()));
         assert!(read(&journal()[..], &mode, BOOT).unwrap().1);
+        // SPEC: R-resume-2
         for identity in [None, Some(8)] {
             let changed = Entry {
                 identity,

@@ -34,6 +34,7 @@ fn a_missing_source_is_named() {
 
 #[test]
 fn a_source_that_changes_is_noticed_in_every_mode() {
+    // SPEC: R-sender-5
     // At once, because each takes seconds of waiting for a slow sender.
     std::thread::scope(|scope| {
         for mode in MODES {

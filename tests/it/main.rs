@@ -8,7 +8,10 @@ mod relay;
 
 mod support;
 
+mod crowds;
 mod demo;
+#[cfg(unix)]
+mod disk;
 mod failures;
 mod json;
 mod loss;
@@ -17,6 +20,8 @@ mod names;
 mod output;
 mod receiver;
 mod refusals;
+#[cfg(unix)]
+mod resume;
 mod signals;
 mod sizes;
 mod sum;

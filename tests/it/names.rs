@@ -122,6 +122,7 @@ fn names_that_are_no_text_arrive_and_print_escaped() {
 
 #[test]
 fn a_name_that_no_receiver_takes_stays_at_home() {
+    // SPEC: R-names-1
     let scratch = Scratch::new();
     write_file(&scratch.join("tree/a\nb"), b"x");
     write_file(&scratch.join("tree/plain"), b"y");

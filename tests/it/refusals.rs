@@ -5,6 +5,7 @@ use std::fs;
 
 #[test]
 fn a_conflict_leaves_the_old_file_untouched_in_every_mode() {
+    // SPEC: R-commit-3
     let scratch = Scratch::new();
     write_file(&scratch.join("data"), b"new content");
     write_file(&scratch.join("other"), b"other");

@@ -141,7 +141,8 @@ impl Report {
             "Machine: {}\n\nCommand: `{}`\n\nGoodput is the file's bytes over the time from the \
              start of the sender to the file being there, verified by BLAKE3; medians, the worst \
              run in brackets. The limit is (1 - loss) × rate; the rate counts the bytes of \
-             Ethernet frames (14 + IP). Delays are round-trip times; loss is that of each direction.\n",
+             Ethernet frames (14 + IP). Delays are round-trip times; loss is that of each \
+             direction.\n",
             self.machine, self.command
         );
         for table in &self.tables {

@@ -79,6 +79,7 @@ mod tests {
 
     #[test]
     fn the_rate_holds_also_for_a_late_driver() {
+        // SPEC: R-pacing-1, R-pacing-3
         let (rate, batch) = (10_000_000_u64, 10_000_u64);
         let mut pacer = Pacer::default();
         let mut now = Instant::from_millis(100);

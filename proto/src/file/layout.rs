@@ -131,6 +131,7 @@ mod tests {
 
     #[test]
     fn chunks_of_a_few_files() {
+        // SPEC: R-chunks-1
         let mut layout = Layout::new(10);
         for size in [0, 25, 0, 0, 10, 1, 0] {
             layout.push(size).unwrap();

@@ -232,6 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_message_arrives_in_order(seed: u64, count in 1_u32..300, loss in 0_u32..500_000) {
+            // SPEC: R-control-stream-4, R-control-stream-5
             let mut rng = Rng::new(seed);
             let (mut tx, mut rx) = (ControlSender::default(), ControlReceiver::default());
             for file in 0..count {
@@ -284,6 +285,7 @@ mod tests {
 
     #[test]
     fn acknowledging_what_was_never_sent_is_noticed() {
+        // SPEC: R-frame-ack-2
         let mut tx = ControlSender::default();
         tx.push(&Message::OfferEnd { files: 1 });
         assert!(tx.next(64).is_some());

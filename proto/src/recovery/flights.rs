@@ -122,6 +122,7 @@ mod tests {
 
     #[test]
     fn a_report_that_comes_again_repairs_nothing_twice() {
+        // SPEC: R-loss-2, R-loss-3
         let mut flights = Flights::default();
         (0..10).for_each(|at| flights.on_sent(at, at));
         flights.on_missing(3..5, 8);
@@ -139,6 +140,7 @@ mod tests {
 
     #[test]
     fn chunks_on_their_way_are_not_lost() {
+        // SPEC: R-loss-3
         let mut flights = Flights::default();
         (0..10).for_each(|at| flights.on_sent(at, at));
         flights.on_missing(0..10, 4);

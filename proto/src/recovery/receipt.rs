@@ -105,6 +105,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_set(steps in prop::collection::vec((0_u64..3, 0_u64..9_000), 1..200)) {
+            // SPEC: R-packet-numbers-3, R-packet-numbers-4, R-packet-numbers-5
             let mut receipt = Receipt::default();
             let mut model = BTreeSet::new();
             for (back, step) in steps {

@@ -9,6 +9,9 @@ use alloc::collections::VecDeque;
 /// A packet counts as overtaken when one that was sent at least this much later has arrived.
 pub const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
 
+/// Round trips without a needless repair after which the reordering window halves.
+const QUIET_ROUNDS: u32 = 16;
+
 /// Packets that left in one batch.
 #[derive(Clone, Copy, Debug)]
 struct Batch {
@@ -56,6 +59,7 @@ pub struct SentLog {
     lost_below: u64,
     duplicates: u64,
     spurious_windows: u32,
+    spurious_at: Instant,
     /// When the flight that the next packets belong to began to leave.
     flight_started: Option<Instant>,
     /// What the first report told: rates of packets that left before it are measured from here.
@@ -175,8 +179,9 @@ impl SentLog {
             if let Some(batch) = self.batch_of(report.largest).copied() {
                 let delay = Duration::from_micros(u64::from(report.delay_us));
                 outcome.rtt = Some(now.since(batch.at).saturating_sub(delay));
-                outcome.one_way_us =
-                    Some(report.largest_at_us.cast_signed() - batch.at.as_micros().cast_signed());
+                let arrived_at = report.largest_at_us.cast_signed();
+                let sent_at = batch.at.as_micros().cast_signed();
+                outcome.one_way_us = Some(arrived_at.saturating_sub(sent_at));
                 self.largest_sent_at = batch.at;
                 self.count(report);
                 outcome.rate = self.rate_sample(&batch, report);
@@ -196,7 +201,7 @@ impl SentLog {
         self.count(report);
         outcome.received = self.received - before.0;
         outcome.lost = self.lost.saturating_sub(before.1);
-        self.adapt_reorder_window(report.duplicates, repairs);
+        self.adapt_reorder_window(now, rtt, report.duplicates, repairs);
         self.advance_lost_below(self.reorder_window(rtt));
         outcome
     }
@@ -277,12 +282,16 @@ impl SentLog {
         })
     }
 
-    /// Each time that repairs turn out to have been needless, the window doubles; quiet brings it
-    /// back.
-    fn adapt_reorder_window(&mut self, duplicates: u64, repairs: u64) {
+    /// Each time that repairs turn out to have been needless, the window doubles; every
+    /// [`QUIET_ROUNDS`] round trips without that halve it.
+    fn adapt_reorder_window(&mut self, now: Instant, rtt: Duration, duplicates: u64, repairs: u64) {
         let new = duplicates.saturating_sub(self.duplicates);
         if new > 0 && repairs > 0 {
             self.spurious_windows = (self.spurious_windows + 1).min(4);
+            self.spurious_at = now;
+        } else if now.since(self.spurious_at) > rtt * QUIET_ROUNDS {
+            self.spurious_windows = self.spurious_windows.saturating_sub(1);
+            self.spurious_at = now;
         }
         self.duplicates = self.duplicates.max(duplicates);
     }
@@ -316,6 +325,7 @@ mod tests {
 
     #[test]
     fn counts_what_left_and_what_is_in_flight() {
+        // SPEC: R-loss-1, R-congestion-2
         let mut log = SentLog::default();
         for at in 0..10 {
             log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000);

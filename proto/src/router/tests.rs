@@ -83,6 +83,7 @@ impl Bench {
 
 #[test]
 fn a_token_opens_a_session_for_its_address_alone_and_for_a_while() {
+    // SPEC: R-handshake-1, R-handshake-3, R-handshake-4
     let mut bench = Bench::new();
     let token = bench.token(peer(1));
     let with_token = hello(&token, 200);
@@ -109,6 +110,7 @@ fn a_token_opens_a_session_for_its_address_alone_and_for_a_while() {
 
 #[test]
 fn a_short_hello_gets_no_answer() {
+    // SPEC: R-handshake-2
     let mut bench = Bench::new();
     assert!(matches!(
         bench.route(peer(1), &hello(&[], 1_199)),
@@ -118,6 +120,7 @@ fn a_short_hello_gets_no_answer() {
 
 #[test]
 fn caps_are_kept_and_an_ended_session_stays_ended() {
+    // SPEC: R-handshake-5
     let mut bench = Bench::new();
     let token = bench.token(peer(1));
     assert!(matches!(
@@ -139,6 +142,7 @@ fn caps_are_kept_and_an_ended_session_stays_ended() {
 
 #[test]
 fn packets_of_a_known_session_need_its_address_or_a_token() {
+    // SPEC: R-address-1
     let mut bench = Bench::new();
     bench.known = Some(peer(1));
     let mut data = Vec::new();
@@ -157,6 +161,7 @@ fn packets_of_a_known_session_need_its_address_or_a_token() {
 
 #[test]
 fn unknown_sessions_and_versions_get_a_small_answer_or_none() {
+    // SPEC: R-version-negotiation-1, R-version-negotiation-2, R-stateless-answers-3
     let mut bench = Bench::new();
     let mut data = Vec::new();
     crate::wire::packet::encode_data(&mut data, ID, PacketNumber(1), 0, &[0; 1_400]);

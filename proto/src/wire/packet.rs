@@ -118,7 +118,8 @@ pub fn encode_data_parts(
     tail: &[u8],
 ) {
     let start = out.len();
-    out.reserve(DATA_OVERHEAD + head.len() + tail.len());
+    let payload = head.len().saturating_add(tail.len());
+    out.reserve(payload.saturating_add(DATA_OVERHEAD));
     Header {
         kind: Kind::Data,
         session,
@@ -196,7 +197,7 @@ impl FrameWriter {
         if let Some(len) = room.checked_sub(TLV_HEADER_LEN) {
             let [high, low] = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
             self.bytes.extend_from_slice(&[Frame::PADDING, high, low]);
-            self.bytes.resize(self.bytes.len() + len, 0);
+            self.bytes.resize(self.bytes.len().saturating_add(len), 0);
         }
     }
 

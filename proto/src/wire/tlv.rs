@@ -22,7 +22,10 @@ pub fn encode<T: Serialize>(out: &mut Vec<u8>, kind: u8, value: &T) {
     );
     out.extend_from_slice(&body);
     let len = u16::try_from(body.len()).unwrap_or(u16::MAX).to_be_bytes();
-    if let Some(field) = out.get_mut(start + 1..start + TLV_HEADER_LEN) {
+    if let Some([_kind, field @ ..]) = out
+        .get_mut(start..)
+        .and_then(<[u8]>::first_chunk_mut::<TLV_HEADER_LEN>)
+    {
         field.copy_from_slice(&len);
     }
 }

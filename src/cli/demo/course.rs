@@ -160,6 +160,8 @@ impl Receiver {
             on_conflict: OnConflict::Refuse,
             max_size: None,
             max_total: None,
+            max_sessions: None,
+            confine: false,
             stop: stop.clone(),
         };
         let (ready, listening) = mpsc::channel();

@@ -2,6 +2,7 @@
 
 pub(crate) mod escape;
 pub(crate) mod json;
+mod limit;
 pub(crate) mod progress;
 pub(crate) mod table;
 
@@ -9,8 +10,10 @@ use super::args::LogArguments;
 use super::error::{CliError, system};
 use super::exit::Exit;
 use json::Event;
+use limit::{Limiter, Verdict};
 use progress::Progress;
 use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -22,6 +25,7 @@ pub(crate) struct Output {
     colour: bool,
     progress: Progress,
     stdout: Stdout,
+    limiter: Limiter,
 }
 
 /// Whether anybody still reads the results.
@@ -48,6 +52,7 @@ impl Output {
             colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
             progress: Progress::new(bars),
             stdout: Stdout::Open,
+            limiter: Limiter::default(),
         }
     }
 
@@ -98,6 +103,28 @@ impl Output {
         }
     }
 
+    /// A warning that a peer has caused: more than a few a second are only counted.
+    pub(crate) fn peer_warning(&mut self, text: &str) {
+        if !self.quiet && self.admit() {
+            self.warning(text);
+        }
+    }
+
+    /// The same for something that failed.
+    pub(crate) fn peer_error(&mut self, text: &str) {
+        if self.admit() {
+            self.error(text);
+        }
+    }
+
+    fn admit(&mut self) -> bool {
+        let verdict = self.limiter.admit(Instant::now());
+        if let Verdict::Print(suppressed @ 1..) = verdict {
+            self.note(&limit::note(suppressed));
+        }
+        verdict != Verdict::Suppress
+    }
+
     /// A warning that `--quiet` does not silence.
     pub(crate) fn security_warning(&mut self, text: &str) {
         self.write_stderr(&format!("{} {text}\n", self.paint("33", "warning:")));
@@ -126,7 +153,11 @@ impl Output {
     }
 
     /// The status of the program: results that could not be written are a failure too.
-    pub(crate) fn finish(self, exit: Exit) -> Exit {
+    pub(crate) fn finish(mut self, exit: Exit) -> Exit {
+        let suppressed = self.limiter.take_suppressed();
+        if suppressed > 0 {
+            self.note(&limit::note(suppressed));
+        }
         match self.stdout {
             Stdout::Failed => Exit::combine([exit, Exit::Other]),
             Stdout::Open | Stdout::Closed => exit,

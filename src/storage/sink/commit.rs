@@ -7,7 +7,7 @@
 //! the next sync a success.
 
 use super::partials::Part;
-use super::prepare::may_conflict;
+use super::prepare::{may_conflict, taken_over};
 use super::receiving::Receiving;
 use super::tree::split;
 use super::{Key, SinkStore, State};
@@ -60,7 +60,7 @@ impl SinkStore {
             }
         }
         for Step { op, key, result } in steps {
-            match (self.close_file(key), &result) {
+            match (self.close_file(key, result.is_ok()), &result) {
                 (Some(part), Ok(())) => self.partials.placed(&part),
                 (Some(part), Err(_)) => self.partials.remove(&part),
                 (None, _) => {}
@@ -79,6 +79,7 @@ impl SinkStore {
         match &incoming.state {
             State::Existing => return Err(internal("commit a file that was not received")),
             State::Directory { .. } => return Ok(()),
+            State::TakenOver => return Err(taken_over(&entry.name)),
             State::Receiving(receiving) if receiving.failed => {
                 let text = format!("an earlier write of `{}` failed", entry.name);
                 return Err(Failure::new(ErrorCode::STORAGE_IO, text));
@@ -193,7 +194,7 @@ impl SinkStore {
         };
         let entry = incoming.entry.clone();
         match &incoming.state {
-            State::Existing => Err(internal("name a file that exists")),
+            State::Existing | State::TakenOver => Err(internal("name a file that is not received")),
             State::Directory { made } => {
                 let made = *made;
                 self.finish_directory(&entry, made)

@@ -1,6 +1,7 @@
 //! The receiving end: files are written beside their place, verified, made durable and only then
 //! moved to their names.
 
+mod budget;
 mod commit;
 mod hashing;
 mod partials;
@@ -13,6 +14,7 @@ use crate::storage::fault::{internal, is_out_of_handles};
 use crate::storage::lru::Lru;
 use crate::storage::sys::Dir;
 use crate::storage::{Store, handle_budget};
+use budget::Budget;
 use hashing::Hashers;
 use partials::Partials;
 use receiving::Receiving;
@@ -39,7 +41,7 @@ pub(crate) struct SinkStore {
     claims: HashMap<Name, Key>,
     open: Lru<Key, File>,
     hashers: Hashers,
-    space: prepare::Space,
+    budget: Budget,
     on_conflict: OnConflict,
 }
 
@@ -56,6 +58,8 @@ enum State {
     Directory { made: bool },
     /// On its way.
     Receiving(Receiving),
+    /// A newer session has taken it over; its sender is told as soon as it asks for something.
+    TakenOver,
 }
 
 impl SinkStore {
@@ -84,9 +88,14 @@ impl SinkStore {
             claims: HashMap::new(),
             open: Lru::new(handles / 2),
             hashers: Hashers::new(),
-            space: prepare::Space::default(),
+            budget: Budget::new(u64::MAX),
             on_conflict,
         })
+    }
+
+    /// Accepts files of at most so many bytes in all, over all sessions. Default no bound.
+    pub(crate) fn limit_total(&mut self, bytes: u64) {
+        self.budget = Budget::new(bytes);
     }
 
     /// How many files of earlier runs can be gone on with, as of opening.
@@ -147,7 +156,7 @@ impl SinkStore {
     /// The end of a file without a commit.
     fn discard(&mut self, key: Key, keep: bool) {
         let kept = keep && self.keep(key);
-        if let Some(part) = self.close_file(key)
+        if let Some(part) = self.close_file(key, false)
             && !kept
         {
             self.partials.remove(&part);
@@ -155,7 +164,7 @@ impl SinkStore {
     }
 
     /// Takes the file out of every table; its partial file is the caller's to keep or remove.
-    fn close_file(&mut self, key: Key) -> Option<partials::Part> {
+    fn close_file(&mut self, key: Key, is_committed: bool) -> Option<partials::Part> {
         self.open.remove(&key);
         let incoming = self.files.remove(&key)?;
         if self.claims.get(&incoming.entry.name) == Some(&key) {
@@ -165,6 +174,8 @@ impl SinkStore {
             return None;
         };
         self.hashers.forget(key);
+        let (size, unwritten) = (incoming.entry.size, receiving.unwritten);
+        self.budget.on_closed(size, unwritten, is_committed);
         let part = receiving.part?;
         self.partials.release(&part);
         Some(part)

@@ -5,20 +5,15 @@ use super::tree::split;
 use super::{Incoming, Key, SinkStore, State};
 use crate::api::OnConflict;
 use crate::storage::fault::{internal, sink_failure};
+use crate::storage::journal::partial_id;
 use crate::storage::sum::digest_reader;
-use crate::storage::sys::{self, Dir, Identity, Kind};
+use crate::storage::sys::{self, Identity, Kind};
 use std::io;
-use std::time::{Duration, Instant};
+use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::{Entry, EntryKind, MAX_FILE_SIZE, Name};
-use xfer_proto::storage::Prepared;
-
-/// Free space that received files leave to others: this, or a 64th of a small file system.
-const MAX_RESERVE: u64 = 64 << 20;
-const RESERVE_SHARE: u64 = 64;
-/// The system is asked again after so long; in between, what was offered is taken off.
-const SPACE_AGE: Duration = Duration::from_secs(1);
+use xfer_proto::storage::{Leaf, Prepared};
 
 impl SinkStore {
     pub(super) fn prepare(
@@ -39,11 +34,7 @@ impl SinkStore {
             let text = format!("`{}` is larger than any file can be", entry.name);
             return Err(Failure::new(ErrorCode::QUOTA, text));
         }
-        let is_claimed = self.claims.contains_key(&entry.name);
-        if is_claimed && self.on_conflict != OnConflict::Rename {
-            let text = format!("`{}` is being received already", entry.name);
-            return Err(Failure::new(ErrorCode::CONFLICT, text));
-        }
+        let is_claimed = self.claim_name(&entry)?;
         if let Some(found) = self.existing(&entry.name)? {
             if found.kind == Kind::File && found.size == entry.size && !differs {
                 let state = State::Existing;
@@ -62,13 +53,22 @@ impl SinkStore {
         is_claimed: bool,
     ) -> Result<Prepared, Failure> {
         let found = self.partials.find(&mut entry);
-        if found.is_none() {
-            self.space.claim(self.tree.root(), &entry)?;
-        }
+        let held = found
+            .as_ref()
+            .map_or(0, |(.., prepared)| held(&entry, prepared));
+        let unwritten = match self.budget.claim(self.tree.root(), &entry, held) {
+            Ok(unwritten) => unwritten,
+            Err(failure) => {
+                if let Some((part, ..)) = found {
+                    self.partials.release(&part);
+                }
+                return Err(failure);
+            }
+        };
         if !is_claimed {
             self.claims.insert(entry.name.clone(), key);
         }
-        let (receiving, prepared) = match found {
+        let (mut receiving, prepared) = match found {
             Some((part, file, prepared)) => {
                 let end = sys::identity(&file).map_or(0, |found| found.size);
                 self.open.insert(key, file);
@@ -77,9 +77,40 @@ impl SinkStore {
             }
             None => (Receiving::default(), Prepared::Fresh),
         };
+        receiving.unwritten = unwritten;
         let state = State::Receiving(receiving);
         self.files.insert(key, Incoming { entry, state });
         Ok(prepared)
+    }
+
+    /// Whether another session receives that name and goes on doing so.
+    ///
+    /// A sender that was killed and started again comes while its old session still looks alive, so
+    /// the newest session of the same file goes on with what the older one has got. A *different*
+    /// file waits for the end of the first.
+    fn claim_name(&mut self, entry: &Entry) -> Result<bool, Failure> {
+        let Some(&holder) = self.claims.get(&entry.name) else {
+            return Ok(false);
+        };
+        let held = self.files.get(&holder).map(|held| held.entry.clone());
+        let is_same_file = held.is_some_and(|held| {
+            let is_same_source = entry.identity.is_some() && held.identity == entry.identity;
+            // Where both may stay, only the very same source is one file.
+            partial_id(&held) == partial_id(entry)
+                && (is_same_source || self.on_conflict != OnConflict::Rename)
+        });
+        if is_same_file {
+            self.discard(holder, true);
+            let state = State::TakenOver;
+            let entry = entry.clone();
+            self.files.insert(holder, Incoming { entry, state });
+            return Ok(false);
+        }
+        if self.on_conflict == OnConflict::Rename {
+            return Ok(true);
+        }
+        let text = format!("`{}` is being received already", entry.name);
+        Err(Failure::new(ErrorCode::CONFLICT, text))
     }
 
     /// What has the final name; its directory is made where it is missing.
@@ -121,6 +152,24 @@ impl SinkStore {
     }
 }
 
+/// What the older of two sessions of the same file is told.
+pub(super) fn taken_over(name: &Name) -> Failure {
+    let text = format!("a newer session sends `{name}`");
+    Failure::new(ErrorCode::CONFLICT, text)
+}
+
+/// Bytes of a file that an earlier session left.
+fn held(entry: &Entry, prepared: &Prepared) -> u64 {
+    let Prepared::Partial { leaves, .. } = prepared else {
+        return 0;
+    };
+    let len = |leaf: &Leaf| {
+        let (start, end) = leaf_range(entry.size, leaf.index);
+        end - start
+    };
+    leaves.iter().map(len).sum()
+}
+
 /// Whether something of another content under the final name can be dealt with.
 pub(super) fn may_conflict(
     on_conflict: OnConflict,
@@ -135,46 +184,4 @@ pub(super) fn may_conflict(
         }
     };
     Err(Failure::new(ErrorCode::CONFLICT, text))
-}
-
-/// What is free, asked for seldom.
-#[derive(Default)]
-pub(super) struct Space {
-    left: u64,
-    asked: Option<Instant>,
-}
-
-impl Space {
-    /// Room for everything, as far as anyone has told.
-    #[cfg(test)]
-    pub(super) fn unlimited() -> Self {
-        Self {
-            left: u64::MAX,
-            asked: Some(Instant::now()),
-        }
-    }
-
-    /// Takes the size of `entry` off what is free.
-    fn claim(&mut self, root: &Dir, entry: &Entry) -> Result<(), Failure> {
-        let is_fresh = self.asked.is_some_and(|at| at.elapsed() < SPACE_AGE);
-        if !is_fresh || self.left < entry.size {
-            let (available, total) = root
-                .space()
-                .map_err(|error| sink_failure("find the space for", &entry.name, &error))?;
-            let reserve = MAX_RESERVE.min(total / RESERVE_SHARE);
-            self.left = available.saturating_sub(reserve);
-            self.asked = Some(Instant::now());
-        }
-        match self.left.checked_sub(entry.size) {
-            Some(left) => {
-                self.left = left;
-                Ok(())
-            }
-            None => {
-                let (name, size, left) = (&entry.name, entry.size, self.left);
-                let text = format!("`{name}` has {size} bytes, {left} are free");
-                Err(Failure::new(ErrorCode::NO_SPACE, text))
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! While a file arrives: writing, hashing, and the journal for a later session.
 
 use super::partials::Part;
+use super::prepare::taken_over;
 use super::{Incoming, Key, SinkStore, State};
 use crate::storage::fault::{internal, sink_failure};
 use crate::storage::journal::Writer;
@@ -26,6 +27,8 @@ pub(super) struct Receiving {
     pub(super) part: Option<Part>,
     /// One past the last byte that was written.
     pub(super) end: u64,
+    /// Bytes that were promised room and are not written yet.
+    pub(super) unwritten: u64,
     /// The handle was closed and opened again: it does not know of write errors before.
     pub(super) reopened: bool,
     /// A sync failed: the content is not trusted any more, whatever later syncs say.
@@ -85,6 +88,9 @@ impl SinkStore {
         self.hashers.written(key, size, offset, data);
         let (_, receiving) = self.receiving(key)?;
         receiving.end = receiving.end.max(end);
+        let new = receiving.unwritten.min(data.len() as u64);
+        receiving.unwritten -= new;
+        self.budget.on_written(new);
         Ok(())
     }
 
@@ -242,6 +248,10 @@ impl SinkStore {
                 entry,
                 state: State::Receiving(receiving),
             }) => Ok((entry, receiving)),
+            Some(Incoming {
+                entry,
+                state: State::TakenOver,
+            }) => Err(taken_over(&entry.name)),
             _ => Err(internal("use a file that is not received")),
         }
     }

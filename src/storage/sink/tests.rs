@@ -1,5 +1,6 @@
 //! The receiving end against a real file system.
 
+mod budget;
 mod conflicts;
 mod hostile;
 mod resume;

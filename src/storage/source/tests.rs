@@ -137,6 +137,7 @@ const CHANGES: &[(&str, Change)] = &[
 
 #[test]
 fn every_change_is_noticed_at_the_end() {
+    // SPEC: R-sender-5
     for (what, change) in CHANGES {
         let (dir, mut store) = sources(1, 4);
         read(&mut store, 0, 0, 10, true).unwrap();
@@ -165,6 +166,7 @@ fn await_clock_tick(dir: &Path) {
 
 #[test]
 fn a_repair_of_a_changed_file_is_refused() {
+    // SPEC: R-sender-6
     for (what, change) in &CHANGES[..3] {
         let (dir, mut store) = sources(1, 4);
         read(&mut store, 0, 0, 10, true).unwrap();

@@ -137,6 +137,7 @@ fn what_is_not_whole_or_not_right_is_not_committed_unnoticed() {
 
 #[test]
 fn a_power_cut_keeps_what_was_recorded_and_nothing_else_for_sure() {
+    // SPEC: R-resume-1
     for seed in 0..50 {
         let mut disk = disk(DiskConfig::default());
         prepare(&mut disk, 1, false).unwrap();

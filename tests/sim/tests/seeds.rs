@@ -42,5 +42,6 @@ fn a_bad_network_does_no_harm() {
 
 #[test]
 fn bad_storage_and_crashes_do_no_harm() {
+    // SPEC: R-commit-1, R-commit-2
     (0..250).for_each(|seed| check(Profile::Full, seed, ""));
 }

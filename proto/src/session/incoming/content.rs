@@ -2,9 +2,10 @@
 
 use super::files::{InFile, Phase as FilePhase};
 use super::{IncomingSession, Phase};
-use crate::config::MAX_INTEGRITY_RETRIES;
-use crate::digest;
+use crate::config::{MAX_INTEGRITY_RETRIES, MAX_RANGES};
+use crate::digest::{self, leaf_count};
 use crate::error::{ErrorCode, Failure};
+use crate::file::layout::Place;
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
 use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
@@ -59,12 +60,10 @@ impl IncomingSession {
         if !self.files.get(place.file).is_some_and(InFile::takes_data) {
             return;
         }
-        let is_beyond = chunk > self.received.end();
-        if is_beyond && self.received.range_count() >= crate::config::MAX_RANGES {
+        if !self.has_range_for(chunk) {
             return;
         }
-        let size = self.files.layout.size(place.file);
-        if !self.assembly.store(place.file, size, place.offset, payload) {
+        if !self.store(place, payload) {
             self.host_drops += 1;
             return;
         }
@@ -85,6 +84,41 @@ impl IncomingSession {
         if self.received.first_missing() == self.files.layout.end() {
             self.reporting.ask();
         }
+    }
+
+    /// Whether a chunk may be noted: what fills a hole from its border always may, what makes one more
+    /// range only while there are few.
+    fn has_range_for(&self, chunk: u64) -> bool {
+        self.received.range_count() < MAX_RANGES
+            || chunk == self.received.first_missing()
+            || self.received.contains(chunk.saturating_sub(1))
+            || self.received.contains(chunk.saturating_add(1))
+    }
+
+    /// Takes the bytes of a chunk that belong to leaves which are not complete: what is verified is
+    /// never written again. Answers whether there was memory for them.
+    fn store(&mut self, place: Place, payload: &[u8]) -> bool {
+        let size = self.files.layout.size(place.file);
+        let end = place.offset + place.len as u64;
+        for index in self
+            .files
+            .layout
+            .leaves_touching(place.file, place.offset..end)
+        {
+            let leaf = self.files.layout.leaf(place.file, index);
+            let is_complete = |leaf: &super::files::LeafState| leaf.missing == 0;
+            let state = self.files.leaf(place.file, index);
+            if state.is_none_or(|state| is_complete(state)) {
+                continue;
+            }
+            let (from, to) = (leaf.start.max(place.offset), leaf.end.min(end));
+            let within = (from - place.offset) as usize..(to - place.offset) as usize;
+            let bytes = payload.get(within).unwrap_or_default();
+            if !self.assembly.store(place.file, size, from, bytes) {
+                return false;
+            }
+        }
+        true
     }
 
     fn ask_writes(&mut self) {
@@ -109,7 +143,7 @@ impl IncomingSession {
     }
 
     fn hash_leaf(&mut self, file: FileIndex, leaf: u64) {
-        if let Some(state) = self.files.leaves(file).get_mut(leaf as usize) {
+        if let Some(state) = self.files.leaf(file, leaf) {
             state.is_hashing = true;
         }
         let op = self.op(file, OpKind::Hash { leaf });
@@ -212,23 +246,26 @@ impl IncomingSession {
             return;
         };
         state.phase = FilePhase::Held;
-        let dropped = core::mem::take(&mut state.waiting);
-        let expected: Vec<_> = state.leaves.iter().map(|leaf| leaf.expected).collect();
-        state.leaves = Vec::new();
-        for (leaf, expected) in self.files.leaves(file).iter_mut().zip(expected) {
-            leaf.expected = expected;
-        }
-        for op in dropped {
+        self.files.restart(file);
+        self.drop_waiting(file);
+        self.control.push(&Message::Hold { file });
+        let op = self.op(file, OpKind::Existing);
+        self.storage
+            .push_back(StorageOp::DigestExisting { op, file });
+    }
+
+    /// What waits for the preparation of a file will not be asked of storage: it gives its memory back.
+    pub(super) fn drop_waiting(&mut self, file: FileIndex) {
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        for op in core::mem::take(&mut state.waiting) {
             if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op
                 && let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op)
             {
                 self.assembly.on_written(buffer);
             }
         }
-        self.control.push(&Message::Hold { file });
-        let op = self.op(file, OpKind::Existing);
-        self.storage
-            .push_back(StorageOp::DigestExisting { op, file });
     }
 
     /// Goes on from leaves that an earlier session received and verified.
@@ -236,7 +273,7 @@ impl IncomingSession {
         let mut taken: Vec<(u64, Digest)> = Vec::new();
         for Leaf { index, value } in leaves {
             let bytes = self.files.layout.leaf(file, index);
-            let Some(state) = self.files.leaves(file).get_mut(index as usize) else {
+            let Some(state) = self.files.leaf(file, index) else {
                 continue;
             };
             // What came in the first flight already counts like any other data.
@@ -249,7 +286,7 @@ impl IncomingSession {
             let chunks = self.files.layout.chunks_within(file, bytes);
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {
-                state.open_leaves -= 1;
+                state.open_leaves = state.open_leaves.saturating_sub(1);
                 state.started.get_or_insert(now);
             }
             taken.push((index, value));
@@ -268,7 +305,7 @@ impl IncomingSession {
     }
 
     fn on_hashed(&mut self, now: Instant, file: FileIndex, leaf: u64, value: Digest) {
-        let Some(state) = self.files.leaves(file).get_mut(leaf as usize) else {
+        let Some(state) = self.files.leaf(file, leaf) else {
             return;
         };
         if !state.is_hashing || state.missing > 0 {
@@ -278,7 +315,7 @@ impl IncomingSession {
         state.is_hashing = false;
         state.value = Some(value);
         if let Some(state) = self.files.get_mut(file) {
-            state.open_leaves -= 1;
+            state.open_leaves = state.open_leaves.saturating_sub(1);
         }
         self.check_leaf(now, file, leaf);
         self.commit_if_whole(now, file);
@@ -286,8 +323,9 @@ impl IncomingSession {
 
     /// Compares a leaf with the value that the sender announced, once both are known.
     pub(super) fn check_leaf(&mut self, now: Instant, file: FileIndex, leaf: u64) {
-        let is_single = self.files.leaves(file).len() == 1;
-        let Some(state) = self.files.leaves(file).get(leaf as usize).copied() else {
+        let is_single = leaf_count(self.files.layout.size(file)) == 1;
+        let state = self.files.get(file).and_then(|file| file.leaves.get(&leaf));
+        let Some(state) = state.copied() else {
             return;
         };
         match (state.value, state.expected) {
@@ -303,9 +341,9 @@ impl IncomingSession {
 
     /// What came is not what was sent: the leaf is asked for again, a few times.
     fn on_corrupt(&mut self, now: Instant, file: FileIndex, leaf: u64) {
-        let leaves = self.files.leaves(file);
-        let is_resumed = leaves
-            .get(leaf as usize)
+        let is_resumed = self
+            .files
+            .leaf(file, leaf)
             .is_some_and(|state| state.is_resumed);
         let Some(state) = self.files.get_mut(file) else {
             return;
@@ -332,10 +370,10 @@ impl IncomingSession {
         let (FilePhase::Receiving, Some(eof)) = (state.phase, state.eof) else {
             return;
         };
-        if size > 0 && (state.leaves.is_empty() || state.open_leaves > 0) {
+        if size > 0 && state.open_leaves > 0 {
             return;
         }
-        let values: Option<Vec<Digest>> = state.leaves.iter().map(|leaf| leaf.value).collect();
+        let values: Option<Vec<Digest>> = state.leaves.values().map(|leaf| leaf.value).collect();
         if values.map(|values| digest::root(&values)) == Some(eof) {
             self.commit(file, eof);
         } else {

@@ -1,6 +1,6 @@
 //! Packets back to the sender: reports, control blocks, goodbye (SPEC.md, `reports`).
 
-use super::{IncomingSession, Phase};
+use super::{IncomingSession, MAX_SENT_AT, Phase};
 use crate::config::{MAX_RANGES, MIN_DATAGRAM};
 use crate::id::PacketNumber;
 use crate::time::{Duration, Instant};
@@ -155,6 +155,9 @@ impl IncomingSession {
             && packet.push(&Frame::Block(Block { sequence, bytes }))
         {
             self.control.on_sent(sequence, number);
+            if self.sent_at.len() == MAX_SENT_AT {
+                self.sent_at.pop_front();
+            }
             self.sent_at.push_back((number, now));
             self.timers.set(Timer::Probe, now + self.rtt.pto());
         }
@@ -262,6 +265,7 @@ mod tests {
 
     #[test]
     fn the_largest_report_fits_the_smallest_datagram() {
+        // SPEC: R-frame-report-1
         let mut set = RangeSet::new();
         // Gaps so far apart that each takes long numbers.
         (1..2_000_u64).for_each(|at| {
@@ -300,6 +304,7 @@ mod tests {
 
     #[test]
     fn pages_cover_every_gap() {
+        // SPEC: R-reports-3
         let mut set = RangeSet::new();
         (0..5_000).for_each(|at| {
             set.insert(at * 3..at * 3 + 2);

@@ -6,6 +6,7 @@ use crate::id::{Digest, FileIndex};
 use crate::manifest::Entry;
 use crate::storage::StorageOp;
 use crate::time::Instant;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -55,25 +56,39 @@ pub(super) struct InFile {
     /// Digest of the file that exists, in [`Phase::Held`].
     pub existing: Option<Digest>,
     pub retries: u8,
-    /// Empty before the first byte comes.
-    pub leaves: Vec<LeafState>,
+    /// The leaves of which anything is known: what a peer offers costs memory only as far as it comes.
+    pub leaves: BTreeMap<u64, LeafState>,
     /// Leaves without a value.
     pub open_leaves: u64,
     /// Operations that wait for the file to be prepared.
     pub waiting: Vec<StorageOp>,
 }
 
+impl LeafState {
+    /// A leaf of so many bytes, of which none has come.
+    fn new(bytes: Range<u64>) -> Self {
+        Self {
+            missing: bytes.end.saturating_sub(bytes.start) as u32,
+            is_hashing: false,
+            value: None,
+            expected: None,
+            is_resumed: false,
+        }
+    }
+}
+
 impl InFile {
     pub fn new(entry: Option<Entry>) -> Self {
+        let size = entry.as_ref().map_or(0, |entry| entry.size);
         Self {
+            open_leaves: if size > 0 { leaf_count(size) } else { 0 },
             entry,
             phase: Phase::Offered,
             started: None,
             eof: None,
             existing: None,
             retries: 0,
-            leaves: Vec::new(),
-            open_leaves: 0,
+            leaves: BTreeMap::new(),
             waiting: Vec::new(),
         }
     }
@@ -132,31 +147,36 @@ impl Files {
         self.total.is_some() && self.open == 0
     }
 
-    /// The leaves of a file, made on first use.
-    pub fn leaves(&mut self, file: FileIndex) -> &mut [LeafState] {
+    /// A leaf of a file, if the file has it.
+    pub fn leaf(&mut self, file: FileIndex, index: u64) -> Option<&mut LeafState> {
+        let size = self.layout.size(file);
+        if size == 0 || index >= leaf_count(size) {
+            return None;
+        }
+        let bytes = self.layout.leaf(file, index);
+        let state = self.files.get_mut(file.as_usize())?;
+        Some(
+            state
+                .leaves
+                .entry(index)
+                .or_insert_with(|| LeafState::new(bytes)),
+        )
+    }
+
+    /// Nothing of the file counts as come; what the sender announced is kept.
+    pub fn restart(&mut self, file: FileIndex) {
         let size = self.layout.size(file);
         let Self { files, layout, .. } = self;
         let Some(state) = files.get_mut(file.as_usize()) else {
-            return &mut [];
+            return;
         };
-        if state.leaves.is_empty() && size > 0 {
-            let count = leaf_count(size);
-            state.open_leaves = count;
-            state.leaves = (0..count)
-                .map(|index| {
-                    let bytes = layout.leaf(file, index);
-                    let missing = (bytes.end - bytes.start) as u32;
-                    LeafState {
-                        missing,
-                        is_hashing: false,
-                        value: None,
-                        expected: None,
-                        is_resumed: false,
-                    }
-                })
-                .collect();
+        for (index, leaf) in &mut state.leaves {
+            *leaf = LeafState {
+                expected: leaf.expected,
+                ..LeafState::new(layout.leaf(file, *index))
+            };
         }
-        &mut state.leaves
+        state.open_leaves = if size > 0 { leaf_count(size) } else { 0 };
     }
 
     /// Bytes of a file came for the first time: answers the leaves that are complete with them.
@@ -166,7 +186,7 @@ impl Files {
         for index in touched {
             let leaf = self.layout.leaf(file, index);
             let overlap = leaf.end.min(bytes.end) - leaf.start.max(bytes.start);
-            if let Some(state) = self.leaves(file).get_mut(index as usize)
+            if let Some(state) = self.leaf(file, index)
                 && state.missing > 0
             {
                 state.missing = state.missing.saturating_sub(overlap as u32);
@@ -188,7 +208,7 @@ impl Files {
     ) -> Range<u64> {
         let leaf = self.layout.leaf(file, index);
         let chunks = self.layout.chunks_touching(file, leaf.clone());
-        if let Some(state) = self.leaves(file).get_mut(index as usize) {
+        if let Some(state) = self.leaf(file, index) {
             state.missing = (leaf.end - leaf.start) as u32;
             state.is_hashing = false;
             state.is_resumed = false;
@@ -209,10 +229,10 @@ impl Files {
             for other in self.layout.leaves_touching(file, bytes.clone()) {
                 let range = self.layout.leaf(file, other);
                 let overlap = range.end.min(bytes.end) - range.start.max(bytes.start);
-                if let Some(state) = self.leaves(file).get_mut(other as usize) {
+                if let Some(state) = self.leaf(file, other) {
                     // A complete neighbour keeps its bytes; it does not count them again either.
                     if other != index && state.missing > 0 {
-                        state.missing += overlap as u32;
+                        state.missing = state.missing.saturating_add(overlap as u32);
                     }
                 }
             }
@@ -249,6 +269,6 @@ mod tests {
         assert_eq!(again, 0..LEAF_SIZE.div_ceil(1_000));
         assert_eq!(feed(&mut files, again), [0]);
         assert_eq!(feed(&mut files, half..all.end), [1, 2]);
-        assert!(files.leaves(file).iter().all(|leaf| leaf.missing == 0));
+        assert!(files.files[0].leaves.values().all(|leaf| leaf.missing == 0));
     }
 }

@@ -31,6 +31,9 @@ use files::{Files, Phase as FilePhase};
 /// A session in which everything is said and done waits so long for the sender's goodbye.
 const LINGER: Duration = Duration::from_secs(3);
 
+/// Packets with blocks whose time of leaving is remembered; an older one says nothing of the path.
+const MAX_SENT_AT: usize = 512;
+
 /// Where the session stands.
 #[derive(Debug, PartialEq, Eq)]
 enum Phase {
@@ -195,15 +198,18 @@ impl IncomingSession {
         frames: Vec<Frame<'_>>,
         received: &Received<'_>,
     ) {
-        if header.kind == Kind::Hello {
-            // The router has checked the token: from here on this is the sender's address.
-            self.peer = received.source;
-        }
-        if received.source != self.peer || !self.on_packet(now, header, received) {
+        let is_hello = header.kind == Kind::Hello;
+        let is_from_peer = is_hello || received.source == self.peer;
+        if !is_from_peer || !self.on_packet(now, header, received) {
             if self.phase == Phase::Closing {
                 self.timers.set(Timer::Close, now);
             }
             return;
+        }
+        if is_hello {
+            // The router has checked the token, and the packet is no replay: from here on this is the
+            // sender's address.
+            self.peer = received.source;
         }
         for frame in frames {
             // A frame may have ended the session: what stands behind it is not looked at.
@@ -306,12 +312,12 @@ impl IncomingSession {
         let was_asked = state.phase != FilePhase::Offered;
         let digest = state.eof.unwrap_or_else(crate::digest::empty);
         state.phase = FilePhase::Final;
-        state.leaves = Vec::new();
-        state.waiting = Vec::new();
+        state.leaves = BTreeMap::new();
         self.files.open -= 1;
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
         self.received.insert(chunks);
+        self.drop_waiting(file);
         self.assembly.forget(file);
         let (verdict, status) = match result {
             Ok(verdict @ Verdict::Skipped) => (verdict, FileStatus::Skipped(digest)),
@@ -379,7 +385,9 @@ impl Machine for IncomingSession {
         match input {
             Input::Datagram(received) => self.on_datagram(now, received),
             Input::Storage(completion) => self.on_completion(now, completion),
-            Input::KernelDrops(count) => self.host_drops += count,
+            Input::KernelDrops(count) => {
+                self.host_drops = self.host_drops.saturating_add(count);
+            }
             Input::Abort(failure) => self.fail(now, failure),
             Input::Timeout => {}
         }

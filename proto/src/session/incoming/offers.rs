@@ -197,7 +197,7 @@ impl IncomingSession {
             }
         }
         for (index, value) in (first..).zip(values) {
-            if let Some(leaf) = self.files.leaves(file).get_mut(index as usize) {
+            if let Some(leaf) = self.files.leaf(file, index) {
                 leaf.expected = Some(value);
             }
             self.check_leaf(now, file, index);
@@ -221,7 +221,7 @@ impl IncomingSession {
         }
         state.eof = Some(digest);
         if is_single && size > 0 {
-            if let Some(leaf) = self.files.leaves(file).first_mut() {
+            if let Some(leaf) = self.files.leaf(file, 0) {
                 leaf.expected = Some(digest);
             }
             self.check_leaf(now, file, 0);

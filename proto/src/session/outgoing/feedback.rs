@@ -69,8 +69,13 @@ impl OutgoingSession {
                 Frame::Retry(retry) => self.on_retry(now, retry),
                 Frame::Close(close) => match self.phase {
                     Phase::Closing => self.phase = Phase::Closed,
-                    // "Busy" may pass: the handshake goes on until its time is up.
-                    Phase::Opening => self.opening.refusal = close.failure,
+                    // "Busy" may pass: the handshake goes on until its time is up. That the session is
+                    // not known is no refusal: a packet has overtaken the `Hello`.
+                    Phase::Opening => {
+                        let refusal = close.failure;
+                        let is_refusal = |failure: &Failure| failure.code != ErrorCode::PEER_LOST;
+                        self.opening.refusal = refusal.filter(is_refusal);
+                    }
                     Phase::Open => self.on_reset(now, close),
                     Phase::Closed => {}
                 },
@@ -107,7 +112,8 @@ impl OutgoingSession {
 
     fn on_report(&mut self, now: Instant, number: u64, report: &Report) {
         let end = self.files.layout.end();
-        if report.largest >= self.next_number || report.received > report.largest + 1 {
+        if report.largest >= self.next_number || report.received > report.largest.saturating_add(1)
+        {
             return self.violation(now, "it acknowledged packets that were never sent");
         }
         if report.first_missing > end || report.end > end || report.page_end > end {
@@ -168,8 +174,11 @@ impl OutgoingSession {
             lost_total: self.sent.lost_total(),
             report_interval: Duration::from_micros(u64::from(self.report_interval_us())),
             is_window_limited: core::mem::take(&mut self.is_window_limited),
-            ce: self.report_counts.ce - before.ce,
-            host_drops: self.report_counts.host_drops - before.host_drops,
+            ce: self.report_counts.ce.saturating_sub(before.ce),
+            host_drops: self
+                .report_counts
+                .host_drops
+                .saturating_sub(before.host_drops),
             in_flight: self.sent.in_flight(),
             rate: outcome.rate,
         };

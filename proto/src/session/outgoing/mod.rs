@@ -19,7 +19,7 @@ use crate::recovery::receipt::Receipt;
 use crate::recovery::sent::SentLog;
 use crate::rtt::RttEstimator;
 use crate::session::SenderStats;
-use crate::storage::{Completion, Done, StorageOp};
+use crate::storage::{Completion, Done, OpId, StorageOp};
 use crate::time::{Duration, Instant};
 use crate::timer::{Timer, TimerTable};
 use crate::transmit::TransmitBuf;
@@ -62,6 +62,8 @@ pub struct OutgoingSession {
     next_number: u64,
     sent: SentLog,
     flights: Flights,
+    /// Where the sweep of repairs has come to.
+    repair_from: u64,
     control: ControlSender,
     peer_control: ControlReceiver,
     receipt: Receipt,
@@ -111,6 +113,7 @@ impl OutgoingSession {
             next_number: 0,
             sent: SentLog::default(),
             flights: Flights::default(),
+            repair_from: 0,
             control: ControlSender::default(),
             peer_control: ControlReceiver::default(),
             receipt: Receipt::default(),
@@ -174,14 +177,18 @@ impl OutgoingSession {
                 self.on_progress(progress);
             }
             Ok(Done::Finished) => self.on_finished(op),
-            Ok(_) => {}
-            Err(failure) => {
-                let (file, _) = self.files.on_read(op, None);
-                let file = file.or_else(|| self.files.take_finish(op));
-                if let Some(file) = file {
-                    self.abandon(now, file, failure);
-                }
+            Ok(_) => {
+                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
+                self.on_unread(now, op, failure);
             }
+            Err(failure) => self.on_unread(now, op, failure),
+        }
+    }
+
+    fn on_unread(&mut self, now: Instant, op: OpId, failure: Failure) {
+        let (file, _) = self.files.on_read(op, None);
+        if let Some(file) = file.or_else(|| self.files.take_finish(op)) {
+            self.abandon(now, file, failure);
         }
     }
 

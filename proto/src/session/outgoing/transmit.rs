@@ -8,13 +8,14 @@ use crate::congestion::pacing::Pacer;
 use crate::digest::LEAF_SIZE;
 use crate::error::Failure;
 use crate::id::FileIndex;
+use crate::manifest::MAX_NAME;
 use crate::storage::StorageOp;
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
 use crate::wire::header::Kind;
-use crate::wire::message::{Message, WireEntry};
+use crate::wire::message::{MAX_MESSAGE_LEN, Message, WireEntry};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -24,6 +25,9 @@ const OFFER_AHEAD: u32 = 2_048;
 /// Entries in one message at most; and bytes of offers that wait to leave before more are made.
 const OFFER_ENTRIES: usize = 32;
 const OFFER_BACKLOG: usize = 16 << 10;
+/// Bytes of the entries in one message at most, and what an entry may have besides its name.
+const MAX_OFFER_LEN: usize = MAX_MESSAGE_LEN - 16;
+const MAX_ENTRY_REST: usize = 64;
 /// Slowest rhythm of probes while data is on its way, and while only storage at the other end is.
 const MAX_PROBE: Duration = Duration::from_millis(500);
 const IDLE_PROBE: Duration = Duration::from_millis(200);
@@ -104,9 +108,14 @@ impl OutgoingSession {
         {
             let first = FileIndex(self.files.offered);
             let rest = self.files.files.get(first.as_usize()..).unwrap_or_default();
+            let mut len = 0;
             let entries: Vec<WireEntry> = rest
                 .iter()
                 .take(OFFER_ENTRIES)
+                .take_while(|file| {
+                    len += file.entry.name.as_bytes().len() + MAX_ENTRY_REST;
+                    len <= MAX_OFFER_LEN
+                })
                 .map(|file| WireEntry::from(&file.entry))
                 .collect();
             for entry in &entries {
@@ -307,12 +316,23 @@ impl OutgoingSession {
             flights,
             files,
             storage,
+            repair_from,
             tail,
             ..
         } = self;
-        let lost = ready(files, storage, |_, from| flights.next_lost(from)).map(Choice::Lost);
+        // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
+        // losses turn up behind.
+        let lost = |files: &mut Files, storage: &mut _, from| {
+            ready(files, storage, from, |_, from| flights.next_lost(from)).map(Choice::Lost)
+        };
+        let from = *repair_from;
+        let lost = lost(files, storage, from).or_else(|| lost(files, storage, 0));
+        if let Some(Choice::Lost(chunk)) = lost {
+            *repair_from = chunk;
+        }
         lost.or_else(|| {
-            ready(files, storage, |files, from| files.late.first_from(from)).map(Choice::Late)
+            let late = |files: &Files, from| files.late.first_from(from);
+            ready(files, storage, 0, late).map(Choice::Late)
         })
         .or_else(|| {
             let chunk = files.next_fresh()?;
@@ -395,13 +415,13 @@ impl OutgoingSession {
     }
 }
 
-/// The first chunk that `next` names from 0 on whose content is in memory.
+/// The first chunk that `next` names from `from` on whose content is in memory.
 fn ready(
     files: &mut Files,
     storage: &mut VecDeque<StorageOp>,
+    mut from: u64,
     next: impl Fn(&Files, u64) -> Option<u64>,
 ) -> Option<u64> {
-    let mut from = 0;
     for _ in 0..REPAIR_TRIES {
         let chunk = next(files, from)?;
         let place = files.layout.place(chunk)?;
@@ -423,3 +443,5 @@ fn ready(
 }
 
 const _: () = assert!(DATA_OVERHEAD < MIN_DATAGRAM);
+// The longest name fits an offer of its own, or offering would never end.
+const _: () = assert!(MAX_NAME + MAX_ENTRY_REST <= MAX_OFFER_LEN);

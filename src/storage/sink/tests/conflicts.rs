@@ -78,10 +78,10 @@ fn a_name_taken_midway_follows_the_policy() {
 }
 
 #[test]
-fn of_two_sessions_with_one_name_one_wins() {
+fn of_two_files_with_one_name_the_first_wins() {
     for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
         let mut sink = Sink::with(policy);
-        sink.prepare(K, &file("f", 3), false).unwrap();
+        sink.prepare(K, &file("f", 4), false).unwrap();
         assert_eq!(
             code(sink.prepare(L, &file("f", 3), false)),
             ErrorCode::CONFLICT
@@ -93,12 +93,48 @@ fn of_two_sessions_with_one_name_one_wins() {
 }
 
 #[test]
-fn two_sessions_with_one_name_both_arrive_under_rename() {
+fn a_newer_session_of_the_same_file_goes_on_with_it() {
+    for policy in [
+        OnConflict::Refuse,
+        OnConflict::Rename,
+        OnConflict::Overwrite,
+    ] {
+        let mut sink = Sink::with(policy);
+        let content = data(3 * LEAF_SIZE as usize);
+        let entry = file("f", content.len() as u64);
+        sink.prepare(K, &entry, false).unwrap();
+        sink.write(K, 0, &content[..LEAF_SIZE as usize + 5])
+            .unwrap();
+        sink.hash(K, 0);
+        sink.checkpoint(K, vec![leaf(&content, 0)]);
+        let prepared = Prepared::Partial {
+            leaves: vec![leaf(&content, 0)],
+            is_same_source: true,
+        };
+        assert_eq!(sink.prepare(L, &entry, false), Ok(prepared));
+        // The older one has nothing any more, and what it does harms nobody.
+        assert_eq!(code(sink.write(K, 0, b"late")), ErrorCode::CONFLICT);
+        let digest = Digest(*blake3::hash(&content).as_bytes());
+        assert_eq!(code(sink.commit(K, digest)), ErrorCode::CONFLICT);
+        sink.discard(K, true);
+        assert_eq!(sink.fill(L, &content), digest);
+        sink.commit(L, digest).unwrap();
+        assert_eq!(sink.tree(), [".xfer-part", "f"]);
+        assert_eq!(sink.read("f"), content);
+    }
+}
+
+#[test]
+fn two_sources_with_one_name_both_arrive_under_rename() {
     let mut sink = Sink::with(OnConflict::Rename);
     let content = data(2 * LEAF_SIZE as usize);
     let entry = file("f", content.len() as u64);
     sink.prepare(K, &entry, false).unwrap();
-    sink.prepare(L, &entry, false).unwrap();
+    let other = Entry {
+        identity: Some(2),
+        ..entry
+    };
+    sink.prepare(L, &other, false).unwrap();
     let digest = sink.fill(L, &content);
     assert_eq!(sink.fill(K, &content), digest);
     sink.commit(L, digest).unwrap();

@@ -8,6 +8,7 @@ const K: (u64, u32) = (1, 0);
 
 #[test]
 fn a_link_is_followed_nowhere() {
+    // SPEC: R-names-3
     for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
         let mut sink = Sink::with(policy);
         let outside = sink.dir.path().join("outside");
@@ -44,6 +45,7 @@ fn a_link_is_followed_nowhere() {
 
 #[test]
 fn a_link_planted_midway_is_not_followed() {
+    // SPEC: R-names-3
     let mut sink = Sink::with(OnConflict::Overwrite);
     let outside = sink.dir.path().join("outside");
     fs::create_dir(&outside).unwrap();
@@ -173,7 +175,7 @@ fn a_full_disk_fails_one_file_and_not_the_next() {
         ErrorCode::NO_SPACE
     );
     // Past the check, as when somebody else fills the disk.
-    sink.store().space = prepare::Space::unlimited();
+    sink.store().budget.assume_space();
     sink.prepare(K, &file("f", 2 << 20), false).unwrap();
     let content = data(2 << 20);
     let full = content

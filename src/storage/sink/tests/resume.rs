@@ -54,6 +54,7 @@ fn journal_path(sink: &Sink) -> PathBuf {
 
 #[test]
 fn a_crash_loses_only_what_was_not_verified() {
+    // SPEC: R-resume-1
     let mut sink = Sink::new();
     let (entry, content) = interrupted(&mut sink);
     sink.crash();

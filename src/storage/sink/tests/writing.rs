@@ -40,6 +40,7 @@ fn umask(sink: &Sink) -> u32 {
 
 #[test]
 fn odd_modes_pass_and_special_bits_do_not() {
+    // SPEC: R-manifest-1
     let mut sink = Sink::new();
     let sizes = [0, 5, LEAF_SIZE as usize * 2];
     for (at, mode) in [Some(0o6755), Some(0o400), Some(0), Some(0o1777), None]
@@ -114,6 +115,7 @@ fn pieces_in_any_order_hash_right() {
 
 #[test]
 fn a_leaf_written_over_hashes_as_it_is() {
+    // SPEC: R-verification-1
     let content = data(1000);
     let mut sink = Sink::new();
     sink.prepare(K, &file("f", 1000), false).unwrap();
@@ -126,6 +128,7 @@ fn a_leaf_written_over_hashes_as_it_is() {
 
 #[test]
 fn nothing_is_seen_before_the_commit() {
+    // SPEC: R-commit-2
     let mut sink = Sink::new();
     sink.prepare(K, &file("a/f", 10), false).unwrap();
     sink.fill(K, &data(10));
@@ -142,6 +145,7 @@ fn nothing_is_seen_before_the_commit() {
 
 #[test]
 fn a_file_that_is_not_whole_is_not_committed() {
+    // SPEC: R-commit-2
     let mut sink = Sink::new();
     sink.prepare(K, &file("f", 10), false).unwrap();
     sink.write(K, 0, &data(9)).unwrap();

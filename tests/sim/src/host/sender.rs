@@ -19,7 +19,7 @@ use xfer_proto::transmit::Ecn;
 
 /// A source is read once, and again in part for repairs: so many times its size, and so many bytes
 /// for small ones, are too much.
-const MAX_READS: u64 = 32;
+const MAX_READS: u64 = 128;
 const MAX_READ_BYTES: u64 = 64 << 20;
 
 /// What a sending host is to do.

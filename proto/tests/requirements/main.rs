@@ -1,0 +1,8 @@
+//! Requirements of SPEC.md, tried on one end of a session whose other end is this test.
+
+mod receiver;
+mod receiver_bench;
+mod refusals;
+mod sender;
+mod sender_bench;
+mod wire;
