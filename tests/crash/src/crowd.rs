@@ -32,8 +32,7 @@ pub(crate) fn run(program: &Program, arguments: &Arguments) -> Result<u64> {
         let path = source.join("tree").join(file.to_string());
         fs::write(path, noise(arguments.size, &mut rng))?;
     }
-    let mut receiver = program.receive(&out, "127.0.0.1:0", &[], &[])?;
-    receiver.ignore_events();
+    let receiver = program.receive(&out, "127.0.0.1:0", &[], &[])?;
     let jobs = arguments.sessions.to_string();
     let options = ["--jobs", &jobs, "--timeout", "60"];
     let started = Instant::now();

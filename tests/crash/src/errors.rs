@@ -73,7 +73,6 @@ fn fail(
     let files = file_count();
     let options = ["--exit-after", &files];
     let mut receiver = program.receive(&out, "127.0.0.1:0", &options, &wrapper)?;
-    receiver.ignore_events();
     let mut status = 5;
     if let Some(to) = receiver.listens_on() {
         status = place.send(program, to, &arguments.mode)?;

@@ -45,8 +45,7 @@ pub(crate) fn run(program: &Program, arguments: &Arguments) -> Result<u64> {
     let mut rng = Rng::new(arguments.seed);
     fs::write(scratch.path().join("data"), noise(arguments.size, &mut rng))?;
     let out = scratch.path().join("out");
-    let mut receiver = program.receive(&out, "127.0.0.1:0", &[], &[])?;
-    receiver.ignore_events();
+    let receiver = program.receive(&out, "127.0.0.1:0", &[], &[])?;
     let to = receiver.address()?;
     let once = || transfer(program, scratch.path(), &out, to, arguments);
     let quiet = once()?;

@@ -8,7 +8,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 use xfer_proto::rng::Rng;
@@ -17,6 +18,8 @@ use xfer_proto::rng::Rng;
 pub(crate) const MODES: [&str; 4] = ["process", "thread", "process-async", "thread-async"];
 /// Nothing that is waited for takes so long unless it hangs.
 const WATCHDOG: Duration = Duration::from_secs(300);
+/// A receiver listens after so long, or not at all.
+const START_TIME: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The program under test.
@@ -68,15 +71,21 @@ impl Program {
             .stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start a receiver")?;
         let stdout = child.stdout.take().context("no stdout")?;
-        let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        let _ = stdout.read_line(&mut line);
-        let address = serde_json::from_str::<Value>(&line)
+        let (tell, lines) = mpsc::channel();
+        // Whatever else it says is read away, so that it never waits for us.
+        thread::spawn(move || {
+            let lines = BufReader::new(stdout).lines();
+            lines.map_while(Result::ok).for_each(|line| {
+                let _ = tell.send(line);
+            });
+        });
+        let address = lines
+            .recv_timeout(START_TIME)
             .ok()
+            .and_then(|line| serde_json::from_str::<Value>(&line).ok())
             .and_then(|event| event["address"].as_str()?.parse().ok());
         Ok(Receiver {
             process: Process(child),
-            stdout: Some(stdout),
             address,
         })
     }
@@ -107,12 +116,11 @@ impl Program {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     pub(crate) process: Process,
-    stdout: Option<BufReader<ChildStdout>>,
     address: Option<SocketAddr>,
 }
 
 impl Receiver {
-    /// Where it listens; `None` if it ended before it did.
+    /// Where it listens; `None` if it did not say so in time.
     pub(crate) fn listens_on(&self) -> Option<SocketAddr> {
         self.address
     }
@@ -122,16 +130,8 @@ impl Receiver {
         self.address.context("the receiver did not start")
     }
 
-    /// Reads its events away, so that it never waits for us.
-    pub(crate) fn ignore_events(&mut self) {
-        if let Some(mut stdout) = self.stdout.take() {
-            thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        }
-    }
-
     /// Stops it in order; its status.
     pub(crate) fn stop(mut self) -> Result<i32> {
-        self.ignore_events();
         self.process.signal(Signal::INT);
         self.process.wait()
     }

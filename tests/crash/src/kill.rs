@@ -116,7 +116,6 @@ impl Round<'_> {
         let out = tempfile::tempdir_in(self.dir)?;
         let out = out.path();
         let mut receiver = self.program.receive(out, "127.0.0.1:0", &[], &[])?;
-        receiver.ignore_events();
         let address = receiver.address()?;
         let relay = Relay::start(address, 0, 0)?;
         let bytes = &relay.forward().bytes;
@@ -141,7 +140,6 @@ impl Round<'_> {
                 .program
                 .receive(out, &address.to_string(), &[], &[])
                 .context("the second receiver")?;
-            receiver.ignore_events();
         } else {
             sender.signal(Signal::KILL);
         }

@@ -102,7 +102,6 @@ pub(crate) fn calls_of(
         around_receiver,
     )?;
     let to = receiver.address()?;
-    receiver.ignore_events();
     let options = ["--mode", &arguments.mode];
     let sender = program.send(&place.source(), to, &options, &["tree"], around_sender)?;
     let (status, _) = sender.finish()?;

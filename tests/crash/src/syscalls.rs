@@ -50,7 +50,6 @@ fn crash(
     let files = file_count();
     let options = ["--exit-after", &files];
     let mut receiver = program.receive(&out, "127.0.0.1:0", &options, around_receiver)?;
-    receiver.ignore_events();
     let mut has_died = true;
     if let Some(to) = receiver.listens_on() {
         let options = ["--mode", &arguments.mode, TIMEOUT[0], TIMEOUT[1]];
@@ -62,14 +61,14 @@ fn crash(
         };
         ensure!(is_expected, "the first run gave {status}");
         has_died = status != 0;
-        if let Some(half) = half_file(&place.expected, &out)? {
-            anyhow::bail!("after the crash {half}");
-        }
     }
     // A receiver that is still there has not died, or not yet: a second crash does no harm.
     receiver.process.kill_children();
     receiver.process.signal(rustix::process::Signal::KILL);
     receiver.process.wait()?;
+    if let Some(half) = half_file(&place.expected, &out)? {
+        anyhow::bail!("after the crash {half}");
+    }
     let receiver = program.receive(&out, "127.0.0.1:0", &[], &[])?;
     let status = place.send(program, receiver.address()?, &arguments.mode)?;
     ensure!(status == 0, "the second run gave {status}");
