@@ -164,7 +164,8 @@ fn few_handles_are_enough_for_many_files_in_every_mode() {
 
 #[test]
 fn a_source_that_is_touched_is_noticed_in_every_mode() {
-    let touches: [(&str, fn(&Path)); 4] = [
+    type Touch = (&'static str, fn(&Path));
+    let touches: [Touch; 4] = [
         ("truncated", |path| {
             fs::File::options()
                 .write(true)

@@ -11,6 +11,7 @@
 mod filter;
 mod loss;
 mod probe;
+mod round;
 mod startup;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::time::{Duration, Instant};
 use filter::{Aggregation, Bandwidth, Delays, History};
 use loss::{Baseline, RoundLoss};
 use probe::{Cycle, Look};
+use round::{Ack, Round, Tally};
 use startup::StartUp;
 
 /// Packets of the first flight.
@@ -55,73 +57,6 @@ enum Phase {
     Up,
     /// At half the rate, to see the path's own loss and its smallest delay.
     Look,
-}
-
-/// One round trip: from a packet to the report of a packet that was sent after that report.
-#[derive(Clone, Debug, Default)]
-struct Round {
-    number: u64,
-    /// Over once this packet was seen.
-    ends_at: u64,
-    /// Largest and smallest time in queues, in seconds.
-    max_queue: f64,
-    min_queue: f64,
-    /// Largest rate sample, and largest number of bytes that one round trip delivered.
-    best_rate: f64,
-    best_flight: f64,
-    is_app_limited: bool,
-    /// The congestion window held packets back.
-    is_window_limited: bool,
-}
-
-/// Where a count of loss began.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tally {
-    arrived: u64,
-    lost: u64,
-}
-
-impl Tally {
-    fn new(feedback: &Feedback) -> Self {
-        Self {
-            arrived: feedback.received_total,
-            lost: feedback.lost_total,
-        }
-    }
-
-    /// What came and what was lost since.
-    fn since(&self, feedback: &Feedback) -> RoundLoss {
-        let lost = feedback.lost_total.saturating_sub(self.lost) as f64;
-        let arrived = feedback.received_total.saturating_sub(self.arrived) as f64;
-        RoundLoss {
-            packets: arrived + lost,
-            lost,
-        }
-    }
-}
-
-/// One report, in the controller's terms.
-#[derive(Clone, Copy, Debug)]
-struct Ack {
-    now: Instant,
-    is_round_over: bool,
-    /// Loss of the rounds since it was last looked at, where there are packets enough to tell.
-    loss: Option<RoundLoss>,
-    is_excess: bool,
-    /// Bytes a second that entered the path; 0 where the report has no usable sample.
-    rate: f64,
-    /// Bytes that entered the path in the flight of the sample.
-    flight: f64,
-    /// Packets in flight when the newest packet left, and packets lost since.
-    sent_flight: f64,
-    sent_lost: f64,
-    has_sample: bool,
-    /// Packets that arrived, and whether any was lost.
-    arrived: f64,
-    has_loss: bool,
-    in_flight: f64,
-    /// How long the newest packet waited in queues, in seconds.
-    queue: Option<f64>,
 }
 
 /// The controller.
@@ -517,6 +452,7 @@ impl Controller for Xcc {
         if !self.is_silent {
             self.is_silent = true;
             self.rate_cap = self.believed_rate() / 2.0;
+            self.update_rate();
         }
     }
 

@@ -1,1 +1,134 @@
+//! The controller on a path of known rate and delay, one report at a time.
 
+use super::*;
+use crate::congestion::{Controller, Snapshot};
+
+const PACKET: u64 = 1_472;
+const RTT: Duration = Duration::from_millis(50);
+
+/// A path that delivers up to `rate` bytes a second and loses `loss` of 1,000 packets, reported every
+/// eighth of a round trip.
+struct Path {
+    xcc: Xcc,
+    now: Instant,
+    sent: u64,
+    received: u64,
+    lost: u64,
+    /// What was known one round trip ago, newest last.
+    history: alloc::collections::VecDeque<Snapshot>,
+}
+
+impl Path {
+    fn new() -> Self {
+        let now = Instant::from_millis(1_000);
+        let xcc = Xcc::new(RTT, PACKET as usize, 7);
+        Self {
+            xcc,
+            now,
+            sent: 0,
+            received: 0,
+            lost: 0,
+            history: Default::default(),
+        }
+    }
+
+    /// One interval; answers the rate that the controller chose in it.
+    fn step(&mut self, rate: u64, loss: u64) -> u64 {
+        let step = RTT / 8;
+        let chosen = self.xcc.rate();
+        let seconds = step.as_secs_f64();
+        let packets = ((chosen.min(rate) as f64 * seconds / PACKET as f64) as u64).max(1);
+        self.sent += packets;
+        self.now = self.now + step;
+        let lost = (self.sent * loss / 1_000).saturating_sub(self.lost);
+        self.lost += lost;
+        self.received += packets - lost.min(packets);
+        let in_flight = (chosen.min(rate) as f64 * RTT.as_secs_f64()) as u64;
+        let snapshot = Snapshot {
+            sent_at: self.now - RTT,
+            flight_started: self.now - RTT - RTT,
+            seen_end: self.sent,
+            received: self.received,
+            lost: self.lost,
+            left_network: self.sent * PACKET,
+            largest_at_us: self.now.as_micros(),
+            in_flight,
+            is_app_limited: false,
+        };
+        self.history.push_back(snapshot);
+        let then = if self.history.len() > 8 {
+            self.history.pop_front().unwrap()
+        } else {
+            return chosen;
+        };
+        let sample = RateSample {
+            packets: self.sent - then.seen_end,
+            arrived: self.received - then.received,
+            interval: RTT,
+            bytes: (self.sent - then.seen_end) * PACKET,
+            arrived_at_us: self.now.as_micros(),
+            is_first_flight: false,
+            then,
+        };
+        self.xcc.on_report(
+            self.now,
+            &Feedback {
+                rtt: Some(RTT),
+                smoothed_rtt: RTT,
+                min_rtt: RTT,
+                one_way_us: None,
+                next_number: self.sent + in_flight / PACKET,
+                seen_end: self.sent,
+                received: packets,
+                received_total: self.received,
+                lost,
+                lost_total: self.lost,
+                ce: 0,
+                host_drops: 0,
+                in_flight,
+                report_interval: step,
+                is_window_limited: false,
+                rate: Some(sample),
+            },
+        );
+        chosen
+    }
+
+    fn run(&mut self, steps: u32, rate: u64, loss: u64) -> u64 {
+        (0..steps).map(|_| self.step(rate, loss)).sum::<u64>() / u64::from(steps)
+    }
+}
+
+#[test]
+fn it_starts_fast_and_comes_to_rest_at_the_rate_of_the_path() {
+    let mut path = Path::new();
+    assert!(path.xcc.is_starting());
+    let rate = 12_500_000;
+    path.run(400, rate, 0);
+    assert!(!path.xcc.is_starting());
+    let mean = path.run(400, rate, 0);
+    assert!(
+        (rate * 9 / 10..rate * 12 / 10).contains(&mean),
+        "{mean} of {rate}"
+    );
+}
+
+#[test]
+fn loss_without_a_queue_does_not_slow_it_down() {
+    let mut path = Path::new();
+    let rate = 12_500_000;
+    path.run(800, rate, 50);
+    let mean = path.run(400, rate, 50);
+    assert!(mean > rate * 85 / 100, "{mean} of {rate} with 5 % lost");
+}
+
+#[test]
+fn silence_makes_it_slower_and_never_stops_it() {
+    let mut path = Path::new();
+    path.run(400, 12_500_000, 0);
+    let before = path.xcc.rate();
+    path.xcc.on_silence(path.now);
+    assert!(path.xcc.rate() < before);
+    (0..100).for_each(|_| path.xcc.on_silence(path.now));
+    assert!(path.xcc.rate() > 0 && path.xcc.window() >= PACKET);
+}
