@@ -120,8 +120,8 @@ pub struct Failure {
     pub message: String,
 }
 
-/// A failure as it travels. A longer text than allowed must not get in: it would not fit where the failure
-/// is passed on.
+/// A failure as it travels. A longer text than allowed must not get in: it would not fit where the
+/// failure is passed on.
 #[derive(Deserialize)]
 struct Unchecked {
     code: ErrorCode,

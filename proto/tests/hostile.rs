@@ -1,4 +1,5 @@
-//! Finds of fuzzers and reviewers: what a peer or a driver did that it should not, and what must come of it.
+//! Finds of fuzzers and reviewers: what a peer or a driver did that it should not, and what must
+//! come of it.
 
 use std::net::SocketAddr;
 use xfer_proto::config::{MAX_RANGES, MIN_DATAGRAM, ReceiverConfig, SenderConfig};

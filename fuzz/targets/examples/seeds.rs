@@ -191,8 +191,8 @@ fn messages() -> Vec<(&'static str, Message)> {
     ]
 }
 
-/// Each message alone and all of them in one stream. Two zeros before it: cut and ordered in no way of
-/// its own.
+/// Each message alone and all of them in one stream. Two zeros before it: cut and ordered in no way
+/// of its own.
 fn streams() -> Vec<(&'static str, Vec<u8>)> {
     let mut all = vec![0, 0];
     let mut streams = Vec::new();

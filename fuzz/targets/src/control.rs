@@ -5,8 +5,8 @@ use xfer_proto::recovery::control::{BLOCK_WINDOW, ControlReceiver, MAX_BLOCK};
 use xfer_proto::wire::frame::{BlockAck, ranges};
 use xfer_proto::wire::message::Message;
 
-/// The stream's messages come out of the receiver as they are in it, wherever the blocks are cut and in
-/// whichever order they come; each of them encodes to the bytes that it was read from.
+/// The stream's messages come out of the receiver as they are in it, wherever the blocks are cut
+/// and in whichever order they come; each of them encodes to the bytes that it was read from.
 pub fn control_messages(data: &[u8]) {
     // There is nothing to see where the bytes do not suffice to say what happens.
     let _ = run(&mut Unstructured::new(data));

@@ -1,7 +1,7 @@
 //! What the fuzzers try, each as a function of bytes that panics where something does not hold.
 //!
-//! `fuzz/bins/` wraps each of them for libFuzzer. A packet's checksum is repaired before it is decoded, so
-//! that they do the same without a fuzzer.
+//! `fuzz/bins/` wraps each of them for libFuzzer. A packet's checksum is repaired before it is
+//! decoded, so that they do the same without a fuzzer.
 
 mod control;
 mod frame;

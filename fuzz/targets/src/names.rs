@@ -2,8 +2,8 @@
 
 use xfer_proto::manifest::{MAX_COMPONENT, MAX_DEPTH, MAX_NAME, Name, NameError, PARTIAL_DIR};
 
-/// A name that passes stays beneath its directory and prints as one line of visible text; one that does
-/// not has a reason.
+/// A name that passes stays beneath its directory and prints as one line of visible text; one that
+/// does not has a reason.
 pub fn names(data: &[u8]) {
     let name = match Name::new(data) {
         Ok(name) => name,

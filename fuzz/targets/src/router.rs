@@ -60,7 +60,8 @@ enum Token<'a> {
     Forged(&'a [u8]),
 }
 
-/// Nobody gets back more than he sent, no session opens without a proven address, and never too many.
+/// Nobody gets back more than he sent, no session opens without a proven address, and never too
+/// many.
 pub fn router(data: &[u8]) {
     // There is nothing to see where the bytes do not suffice to say what happens.
     let _ = run(&mut Unstructured::new(data));

@@ -244,8 +244,8 @@ fn content(encoded: &[u8]) -> &[u8] {
     &encoded[tlv::TLV_HEADER_LEN..]
 }
 
-/// Every way to write one of the numbers at the end of `bytes` longer than it has to be: the last byte of a
-/// number gets its continuation bit and a zero behind it.
+/// Every way to write one of the numbers at the end of `bytes` longer than it has to be: the last
+/// byte of a number gets its continuation bit and a zero behind it.
 fn overlong(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     bytes
         .iter()

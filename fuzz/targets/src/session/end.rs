@@ -12,13 +12,15 @@ use xfer_proto::transmit::{Ecn, MAX_BATCH, Transmit, TransmitBuf};
 use xfer_proto::wire::header::Kind;
 use xfer_proto::wire::packet::Packet;
 
-/// One input may cause so many outputs: an offer of thousands of names that are refused is the worst.
+/// One input may cause so many outputs: an offer of thousands of names that are refused is the
+/// worst.
 const MAX_POLLS: usize = 50_000;
 /// Deadlines that have come already when they are told.
 const MAX_WAKES: usize = 8;
 /// Datagrams kept until someone takes them; the oldest is lost first.
 const MAX_DATAGRAMS: usize = 512;
-/// Bytes of reads and writes asked for and not answered: buffers of the configuration and some blocks.
+/// Bytes of reads and writes asked for and not answered: buffers of the configuration and some
+/// blocks.
 const MAX_STORAGE_BYTES: u64 = 5 << 20;
 
 /// The end, what it asked for, and what it sent.

@@ -1,8 +1,8 @@
 //! Sessions that are driven by anything at all.
 //!
-//! Either one end is alone with a peer that knows the session's secrets and says what it likes, or two ends
-//! talk to each other over a network that alters what it carries. Storage answers rightly, wrongly, late
-//! or with a failure.
+//! Either one end is alone with a peer that knows the session's secrets and says what it likes, or
+//! two ends talk to each other over a network that alters what it carries. Storage answers rightly,
+//! wrongly, late or with a failure.
 
 mod end;
 mod incoming;

@@ -101,7 +101,8 @@ impl Pair {
             rx: End::new(rx, sender_address(), sizes),
             is_hostile: false,
         };
-        // The receiver is past its handshake; the sender gets to its first flight by a token of any kind.
+        // The receiver is past its handshake; the sender gets to its first flight by a token of any
+        // kind.
         pair.tx.poll(now);
         let retry = Frame::Retry(Retry {
             token: b"token",
@@ -172,7 +173,8 @@ impl Pair {
         self.rx.handle(now, Input::Timeout);
     }
 
-    /// Nothing is lost any more, and storage answers at once. Tells whether both ends came to their end.
+    /// Nothing is lost any more, and storage answers at once. Tells whether both ends came to their
+    /// end.
     fn finish(&mut self, rounds: usize) -> bool {
         for _ in 0..rounds {
             self.tx.answer_all(self.now);

@@ -1,4 +1,5 @@
-//! Storage that holds nothing: contents are zeros, and the value of a leaf is made up from its place.
+//! Storage that holds nothing: contents are zeros, and the value of a leaf is made up from its
+//! place.
 
 use super::failure;
 use arbitrary::Arbitrary;

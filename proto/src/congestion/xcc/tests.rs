@@ -6,8 +6,8 @@ use crate::congestion::{Controller, Snapshot};
 const PACKET: u64 = 1_472;
 const RTT: Duration = Duration::from_millis(50);
 
-/// A path that delivers up to `rate` bytes a second and loses `loss` of 1,000 packets, reported every
-/// eighth of a round trip.
+/// A path that delivers up to `rate` bytes a second and loses `loss` of 1,000 packets, reported
+/// every eighth of a round trip.
 struct Path {
     xcc: Xcc,
     now: Instant,

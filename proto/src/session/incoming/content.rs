@@ -86,8 +86,8 @@ impl IncomingSession {
         }
     }
 
-    /// Whether a chunk may be noted: what fills a hole from its border always may, what makes one more
-    /// range only while there are few.
+    /// Whether a chunk may be noted: what fills a hole from its border always may, what makes one
+    /// more range only while there are few.
     fn has_range_for(&self, chunk: u64) -> bool {
         self.received.range_count() < MAX_RANGES
             || chunk == self.received.first_missing()
@@ -254,7 +254,8 @@ impl IncomingSession {
             .push_back(StorageOp::DigestExisting { op, file });
     }
 
-    /// What waits for the preparation of a file will not be asked of storage: it gives its memory back.
+    /// What waits for the preparation of a file will not be asked of storage: it gives its memory
+    /// back.
     pub(super) fn drop_waiting(&mut self, file: FileIndex) {
         let Some(state) = self.files.get_mut(file) else {
             return;

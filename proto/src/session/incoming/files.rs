@@ -56,7 +56,8 @@ pub(super) struct InFile {
     /// Digest of the file that exists, in [`Phase::Held`].
     pub existing: Option<Digest>,
     pub retries: u8,
-    /// The leaves of which anything is known: what a peer offers costs memory only as far as it comes.
+    /// The leaves of which anything is known: what a peer offers costs memory only as far as it
+    /// comes.
     pub leaves: BTreeMap<u64, LeafState>,
     /// Leaves without a value.
     pub open_leaves: u64,

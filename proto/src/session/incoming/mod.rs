@@ -207,8 +207,8 @@ impl IncomingSession {
             return;
         }
         if is_hello {
-            // The router has checked the token, and the packet is no replay: from here on this is the
-            // sender's address.
+            // The router has checked the token, and the packet is no replay: from here on this is
+            // the sender's address.
             self.peer = received.source;
         }
         for frame in frames {

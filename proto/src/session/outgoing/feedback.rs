@@ -69,8 +69,9 @@ impl OutgoingSession {
                 Frame::Retry(retry) => self.on_retry(now, retry),
                 Frame::Close(close) => match self.phase {
                     Phase::Closing => self.phase = Phase::Closed,
-                    // "Busy" may pass: the handshake goes on until its time is up. That the session is
-                    // not known is no refusal: a packet has overtaken the `Hello`.
+                    // "Busy" may pass: the handshake goes on until its time is up. That the session
+                    // is not known is no refusal: a packet has overtaken the
+                    // `Hello`.
                     Phase::Opening => {
                         let refusal = close.failure;
                         let is_refusal = |failure: &Failure| failure.code != ErrorCode::PEER_LOST;
