@@ -3,7 +3,18 @@
 use xfer_sim::schedule::{Profile, run};
 
 /// Seeds that once showed a fault: profile, seed, what it was. They stay for ever.
-const REGRESSIONS: &[(Profile, u64, &str)] = &[];
+const REGRESSIONS: &[(Profile, u64, &str)] = &[
+    (
+        Profile::Full,
+        194,
+        "a copy of a chunk whose file had come to an end was read for ever",
+    ),
+    (
+        Profile::Full,
+        3366,
+        "copies were read again each, from leaf after leaf",
+    ),
+];
 
 fn check(profile: Profile, seed: u64, why: &str) {
     let outcome = run(seed, profile, false);

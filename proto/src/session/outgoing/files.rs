@@ -341,6 +341,16 @@ impl Files {
         }
     }
 
+    /// Whether the content of a chunk is there without a read.
+    pub fn is_in_memory(&self, chunk: u64) -> bool {
+        let Some(place) = self.layout.place(chunk) else {
+            return false;
+        };
+        let last = (place.offset + place.len as u64 - 1) / digest::LEAF_SIZE;
+        let mut leaves = place.offset / digest::LEAF_SIZE..=last;
+        leaves.all(|leaf| self.blocks.data((place.file, leaf)).is_some())
+    }
+
     /// The content of a chunk, in one or two pieces. Where it is not in memory, `want` gets the
     /// read that brings it.
     pub fn payload(

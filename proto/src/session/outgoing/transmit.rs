@@ -322,11 +322,12 @@ impl OutgoingSession {
         } = self;
         // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
         // losses turn up behind.
-        let lost = |files: &mut Files, storage: &mut _, from| {
-            ready(files, storage, from, |_, from| flights.next_lost(from)).map(Choice::Lost)
+        let next_lost = |_: &Files, from| flights.next_lost(from);
+        let from = match flights.next_lost(*repair_from) {
+            Some(_) => *repair_from,
+            None => 0,
         };
-        let from = *repair_from;
-        let lost = lost(files, storage, from).or_else(|| lost(files, storage, 0));
+        let lost = ready(files, storage, from, next_lost).map(Choice::Lost);
         if let Some(Choice::Lost(chunk)) = lost {
             *repair_from = chunk;
         }
@@ -343,10 +344,12 @@ impl OutgoingSession {
         })
         .or_else(|| {
             let chunk = tail.next()?;
-            files
-                .payload(chunk, storage)
-                .is_some()
-                .then_some(Choice::Copy(chunk))
+            // A copy is worth no read. That also leaves out files that came to an end.
+            if !files.is_in_memory(chunk) {
+                tail.on_received(&(chunk..chunk + 1));
+                return None;
+            }
+            Some(Choice::Copy(chunk))
         })
     }
 
@@ -422,14 +425,20 @@ fn ready(
     mut from: u64,
     next: impl Fn(&Files, u64) -> Option<u64>,
 ) -> Option<u64> {
+    let mut may_read = true;
     for _ in 0..REPAIR_TRIES {
         let chunk = next(files, from)?;
         let place = files.layout.place(chunk)?;
         let is_wanted = files
             .get(place.file)
             .is_some_and(|file| file.phase == FilePhase::Sending);
-        if is_wanted && files.payload(chunk, storage).is_some() {
+        if is_wanted && files.is_in_memory(chunk) {
             return Some(chunk);
+        }
+        if is_wanted && may_read {
+            // One block at a time: more would push each other out before they are used.
+            may_read = false;
+            files.payload(chunk, storage);
         }
         let leaf_end = (place.offset / LEAF_SIZE + 1) * LEAF_SIZE;
         let bytes = leaf_end.min(files.layout.size(place.file));
