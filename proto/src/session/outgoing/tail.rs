@@ -11,12 +11,18 @@ const MAX_MISSING: u64 = 128;
 /// The chance that a repair is still missing after the copies, at most.
 const MAX_RISK: f64 = 0.01;
 const MAX_COPIES: u32 = 3;
+/// Copies in all: so many, and one for so many data packets. On a path that loses a third they would
+/// cost more than they save.
+const FREE_COPIES: u64 = 16;
+const PACKETS_PER_COPY: u64 = 50;
 
 /// Copies that are still to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     /// Chunks in turn, each with how often it goes out again.
     copies: VecDeque<(u64, u32)>,
+    /// Copies that went out.
+    spent: u64,
 }
 
 impl Tail {
@@ -43,13 +49,16 @@ impl Tail {
         self.copies.retain(|copy| !range.contains(&copy.0));
     }
 
-    /// The chunk to send again.
-    pub fn next(&self) -> Option<u64> {
-        self.copies.front().map(|copy| copy.0)
+    /// The chunk to send again, in a session that has sent so many packets.
+    pub fn next(&self, packets: u64) -> Option<u64> {
+        let budget = FREE_COPIES + packets / PACKETS_PER_COPY;
+        let copy = self.copies.front().filter(|_| self.spent < budget);
+        copy.map(|copy| copy.0)
     }
 
     /// The chunk that [`Self::next`] named went out, or cannot.
     pub fn on_sent(&mut self) {
+        self.spent += 1;
         if let Some((chunk, left)) = self.copies.pop_front()
             && left > 1
         {
@@ -69,17 +78,20 @@ mod tests {
         let mut tail = Tail::default();
         tail.on_repair(1, 129, 0.1);
         tail.on_repair(2, 128, 0.0);
-        assert_eq!(tail.next(), None, "too many, or nothing to fear");
+        assert_eq!(tail.next(0), None, "too many, or nothing to fear");
         tail.on_repair(3, 2, 0.1);
         tail.on_repair(4, 1, 0.05);
         let mut sent = Vec::new();
-        while let Some(chunk) = tail.next() {
+        while let Some(chunk) = tail.next(0) {
             sent.push(chunk);
             tail.on_sent();
         }
         assert_eq!(sent, [3, 4, 3]);
+        tail.spent = FREE_COPIES;
         tail.on_repair(5, 1, 0.05);
+        assert_eq!(tail.next(0), None, "enough is enough");
+        assert_eq!(tail.next(PACKETS_PER_COPY), Some(5));
         tail.on_received(&(0..6));
-        assert_eq!(tail.next(), None);
+        assert_eq!(tail.next(0), None);
     }
 }

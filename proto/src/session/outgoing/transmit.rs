@@ -317,6 +317,7 @@ impl OutgoingSession {
             files,
             storage,
             repair_from,
+            next_number,
             tail,
             ..
         } = self;
@@ -343,7 +344,7 @@ impl OutgoingSession {
                 .then_some(Choice::Fresh(chunk))
         })
         .or_else(|| {
-            let chunk = tail.next()?;
+            let chunk = tail.next(*next_number)?;
             // A copy is worth no read. That also leaves out files that came to an end.
             if !files.is_in_memory(chunk) {
                 tail.on_received(&(chunk..chunk + 1));
