@@ -11,7 +11,7 @@ const MAX_MISSING: u64 = 128;
 /// The chance that a repair is still missing after the copies, at most.
 const MAX_RISK: f64 = 0.01;
 const MAX_COPIES: u32 = 3;
-/// Copies in all: so many, and one for so many packets. On a path that loses a third they would cost
+/// Copies in all: so many, and one for so many packets. Where a third is lost they would cost
 /// more than they save.
 const FREE_COPIES: u64 = 16;
 const PACKETS_PER_COPY: u64 = 50;
