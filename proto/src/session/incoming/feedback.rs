@@ -174,8 +174,9 @@ impl IncomingSession {
     /// More than a thousandth of the sender's packets was lost, or too few have come to tell.
     fn is_path_lossy(&self) -> bool {
         let received = self.receipt.received();
-        let sent = self.receipt.largest().map_or(0, |largest| largest + 1);
-        sent < FEW_PACKETS || (sent - received.min(sent)) * 1_000 > sent
+        let largest = self.receipt.largest();
+        let sent = largest.map_or(0, |largest| largest.saturating_add(1));
+        sent < FEW_PACKETS || sent.saturating_sub(received) > sent / 1_000
     }
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {
