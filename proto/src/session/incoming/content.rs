@@ -64,7 +64,7 @@ impl IncomingSession {
             return;
         }
         if !self.store(place, payload) {
-            self.host_drops += 1;
+            self.host_drops = self.host_drops.saturating_add(1);
             return;
         }
         self.received.insert(chunk..chunk + 1);
