@@ -137,8 +137,7 @@ fn a_black_hole_that_opens_midway_costs_seconds_and_not_the_transfer() {
             assert!(outcome.links[0].dropped_mtu > 0, "{way:?} {mtu}");
             // Beside the hole itself: the second half in parts, which cost a little, and from which
             // the loss of one repeats the others.
-            eprintln!("{way:?} {mtu}: {took} after {plain}");
-            let allowed = plain + plain / 2 + MAX_BLACK_HOLE;
+            let allowed = plain + plain / 4 + MAX_BLACK_HOLE;
             assert!(took <= allowed, "{way:?} {mtu}: {took} after {plain}");
         }
     }
@@ -186,7 +185,6 @@ fn a_sender_whose_address_changes_goes_on() {
         };
         let faults = vec![rebind(plain / 3), rebind(plain / 3 * 2)];
         let took = ended(&way.run(size, Vec::new(), faults));
-        eprintln!("{way:?}: {took} after {plain}");
         let silence = 3 * SECOND;
         assert!(
             took < plain * 2 + 2 * silence,
