@@ -33,6 +33,7 @@ pub mod file;
 pub mod id;
 pub mod machine;
 pub mod manifest;
+pub mod memory;
 pub mod range_set;
 pub mod recovery;
 pub mod rng;

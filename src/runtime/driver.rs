@@ -66,9 +66,6 @@ pub(crate) trait Front {
         machine: &Self::Machine,
     );
 
-    /// The number of sessions has changed.
-    fn on_population(&mut self, _sessions: &mut Sessions<Self::Machine>) {}
-
     /// Called before each wait.
     fn on_idle(&mut self, _now: Instant, _sessions: &Sessions<Self::Machine>) {}
 
@@ -177,7 +174,6 @@ impl<F: Front> Driver<F> {
             is_dirty: false,
         };
         self.sessions.insert(id, slot);
-        self.front.on_population(&mut self.sessions);
         self.mark(id);
     }
 
@@ -321,7 +317,6 @@ impl<F: Front> Driver<F> {
             self.storage.submit(&mut self.operations);
             self.storage.forget(slot.stored_as);
             self.front.on_removed(now, id, slot.peer, &slot.machine);
-            self.front.on_population(&mut self.sessions);
         }
     }
 

@@ -180,7 +180,10 @@ impl IncomingSession {
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {
         if !self.timers.take_due(Timer::Close, now) {
-            self.phase = Phase::Closed;
+            // What storage still writes counts as held, and is nobody else's.
+            if !self.assembly.is_writing() {
+                self.phase = Phase::Closed;
+            }
             return false;
         }
         let number = self.next_number;

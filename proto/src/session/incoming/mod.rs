@@ -105,7 +105,7 @@ impl IncomingSession {
             sent_at: VecDeque::new(),
             received: RangeSet::new(),
             files: Files::new(datagram_size - DATA_OVERHEAD),
-            assembly: Assembly::new(config.write_buffer),
+            assembly: Assembly::new(config.write_buffer, &config.memory),
             reporting: feedback::Reporting::default(),
             ops: BTreeMap::new(),
             next_op: 0,
@@ -133,11 +133,6 @@ impl IncomingSession {
     /// Counters so far.
     pub fn stats(&self) -> ReceiverStats {
         self.stats
-    }
-
-    /// Changes how many bytes the session may hold until storage has taken them.
-    pub fn set_write_buffer(&mut self, bytes: usize) {
-        self.assembly.set_limit(bytes);
     }
 
     fn on_datagram(&mut self, now: Instant, received: Received<'_>) {
