@@ -38,9 +38,9 @@ pub const MAX_SESSIONS: usize = 4_096;
 pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
-// A chunk lies in at most two blocks, and a session can always have two.
+// A chunk lies in at most two blocks, and a session can always have them and one that is written.
 const _: () =
-    assert!(2 * SMALL_WRITE_BLOCK as u64 == GUARANTEE && SMALL_WRITE_BLOCK > MAX_DATAGRAM);
+    assert!(3 * SMALL_WRITE_BLOCK as u64 == GUARANTEE && SMALL_WRITE_BLOCK > MAX_DATAGRAM);
 
 /// How the sending rate is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

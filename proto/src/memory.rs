@@ -8,9 +8,9 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that a session may hold however many there are: two small blocks, for a chunk may lie in
-/// both.
-pub const GUARANTEE: u64 = 32 << 10;
+/// Bytes that a session may hold however many there are: one small block that is written, and two
+/// that are filled, for a chunk may lie in both.
+pub const GUARANTEE: u64 = 48 << 10;
 
 /// The pool. Clones are the same pool.
 #[derive(Clone, Debug)]

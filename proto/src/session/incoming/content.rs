@@ -65,7 +65,8 @@ impl IncomingSession {
         }
         if !self.store(place, payload) {
             self.host_drops += 1;
-            return;
+            // Blocks may have been given up to make room.
+            return self.ask_writes();
         }
         self.received.insert(chunk..chunk + 1);
         if let Some(state) = self.files.get_mut(place.file) {
