@@ -30,6 +30,13 @@ pub const SMALL_WRITE_BLOCK: usize = 16 << 10;
 pub const MEMORY_POOL: u64 = 32 << 20;
 /// How often a leaf or a file with a wrong digest is asked for again before the file fails.
 pub const MAX_INTEGRITY_RETRIES: u8 = 3;
+/// A session whose sender gets on by fewer bytes in [`PROGRESS_WINDOWS`] windows, while nothing of
+/// ours keeps it from it, is ended: about 2 kbit/s.
+pub const MIN_PROGRESS: u64 = 16 << 10;
+/// Windows over which progress is looked at.
+pub const PROGRESS_WINDOWS: usize = 6;
+/// Length of a window.
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 /// A token is good for so long after it was made.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
 /// Sessions at once, and from one address.

@@ -100,6 +100,14 @@ impl Share {
         true
     }
 
+    /// As [`Self::take`], but nothing is guaranteed, and others keep half of the pool.
+    pub fn take_spare(&mut self, bytes: u64) -> bool {
+        let held = self.held.saturating_add(bytes);
+        let spare = (self.pool.size() / 2).saturating_sub(self.pool.held());
+        let fair = self.fair().min(self.pool.size()) / 2;
+        bytes <= spare && held <= fair && self.take(bytes)
+    }
+
     /// Gives `bytes` back, at most what it holds.
     pub fn give(&mut self, bytes: u64) {
         let bytes = bytes.min(self.held);

@@ -108,7 +108,7 @@ impl ControlSender {
     /// it are lost and queued again. `None` if the peer acknowledges what was never sent.
     pub fn on_ack(&mut self, ack: &BlockAck, lost_below: u64) -> Option<()> {
         let end = self.base + self.blocks.len() as u64;
-        if ack.next > ack.end || ack.end > end {
+        if ack.next > ack.end || ack.end > end || ack.missing.len() > BlockAck::MAX_RUNS {
             return None;
         }
         let missing = ranges(&ack.missing, ack.next, ack.end)?;
@@ -164,6 +164,11 @@ pub struct ControlReceiver {
 }
 
 impl ControlReceiver {
+    /// Bytes of messages that are not whole, and of blocks that came before their turn.
+    pub fn held(&self) -> usize {
+        self.early.len() * MAX_BLOCK + self.bytes.len()
+    }
+
     /// Takes a block; answers whether it was new.
     pub fn on_block(&mut self, sequence: u64, bytes: &[u8]) -> bool {
         let is_within = sequence >= self.next && sequence - self.next < BLOCK_WINDOW;

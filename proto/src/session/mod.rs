@@ -26,6 +26,8 @@ pub struct SenderStats {
     pub rtt: Duration,
     /// Pacing rate, in bytes a second.
     pub rate: u64,
+    /// The most work that one report made: files, runs and repairs that it was compared with.
+    pub report_steps: u64,
 }
 
 /// Counters of a receiving session.

@@ -69,6 +69,7 @@ impl IncomingSession {
             return self.ask_writes();
         }
         self.received.insert(chunk..chunk + 1);
+        self.progress.on_bytes(place.len as u64);
         if let Some(state) = self.files.get_mut(place.file) {
             state.started.get_or_insert(now);
         }
@@ -89,11 +90,11 @@ impl IncomingSession {
 
     /// Whether a chunk may be noted: what fills a hole from its border always may, what makes one
     /// more range only while there are few.
-    fn has_range_for(&self, chunk: u64) -> bool {
-        self.received.range_count() < MAX_RANGES
-            || chunk == self.received.first_missing()
+    fn has_range_for(&mut self, chunk: u64) -> bool {
+        chunk == self.received.first_missing()
             || self.received.contains(chunk.saturating_sub(1))
             || self.received.contains(chunk.saturating_add(1))
+            || (self.received.range_count() < MAX_RANGES && self.may_book_hole())
     }
 
     /// Takes the bytes of a chunk that belong to leaves which are not complete: what is verified is
@@ -122,7 +123,7 @@ impl IncomingSession {
         true
     }
 
-    fn ask_writes(&mut self) {
+    pub(super) fn ask_writes(&mut self) {
         while let Some(write) = self.assembly.next_write() {
             let op = self.op(
                 write.file,
@@ -208,6 +209,11 @@ impl IncomingSession {
         };
         let was_held = state.phase == FilePhase::Replacing;
         if prepared == Prepared::Existing {
+            if was_held {
+                // A file is held once: the sender would not bear a second time.
+                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
+                return self.finish(now, file, Err((failure, false)));
+            }
             return self.hold(file);
         }
         state.phase = FilePhase::Receiving;
@@ -285,6 +291,7 @@ impl IncomingSession {
             state.missing = 0;
             state.value = Some(value);
             state.is_resumed = true;
+            self.files.on_backed(file, index);
             let chunks = self.files.layout.chunks_within(file, bytes);
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {

@@ -142,6 +142,7 @@ impl IncomingSession {
         );
         if self.reporting.is_due {
             self.timers.stop(Timer::Report);
+            self.books.settle(self.book_bytes());
             let (report, next_page) = self.report(now);
             let is_window_low = report.window < self.assembly.limit() / 2;
             packet.push(&Frame::Report(report));

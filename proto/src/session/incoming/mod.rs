@@ -1,11 +1,13 @@
 //! The receiving end of a session (SPEC.md, `receiver`).
 
+mod books;
 mod content;
 mod feedback;
 mod files;
 mod offers;
+mod progress;
 
-use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, ReceiverConfig};
+use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, PROGRESS_WINDOW, ReceiverConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::file::assembly::Assembly;
 use crate::id::{FileIndex, SessionId};
@@ -63,6 +65,8 @@ pub struct IncomingSession {
     received: RangeSet,
     files: Files,
     assembly: Assembly,
+    books: books::Books,
+    progress: progress::Progress,
     reporting: feedback::Reporting,
     ops: BTreeMap<OpId, (FileIndex, content::OpKind)>,
     next_op: u64,
@@ -91,6 +95,7 @@ impl IncomingSession {
         }
         let mut timers = TimerTable::default();
         timers.set(Timer::Idle, now + config.idle_timeout);
+        timers.set(Timer::Progress, now + PROGRESS_WINDOW);
         Some(Self {
             id,
             tag,
@@ -106,6 +111,8 @@ impl IncomingSession {
             received: RangeSet::new(),
             files: Files::new(datagram_size - DATA_OVERHEAD),
             assembly: Assembly::new(config.write_buffer, &config.memory),
+            books: books::Books::new(&config.memory),
+            progress: progress::Progress::default(),
             reporting: feedback::Reporting::default(),
             ops: BTreeMap::new(),
             next_op: 0,
@@ -224,8 +231,10 @@ impl IncomingSession {
                     self.reporting.on_ping(sent_end);
                 }
                 Frame::Block(block) => {
-                    self.peer_control.on_block(block.sequence, block.bytes);
-                    self.on_messages(now);
+                    if self.may_book_block(block.bytes.len()) {
+                        self.peer_control.on_block(block.sequence, block.bytes);
+                        self.on_messages(now);
+                    }
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack),
                 Frame::Close(close) => self.on_close(now, close),
@@ -307,8 +316,11 @@ impl IncomingSession {
         let was_asked = state.phase != FilePhase::Offered;
         let digest = state.eof.unwrap_or_else(crate::digest::empty);
         state.phase = FilePhase::Final;
-        state.leaves = BTreeMap::new();
+        let leaves = core::mem::take(&mut state.leaves);
+        let announced = leaves.values().filter(|leaf| leaf.is_only_announced);
+        self.files.announced -= announced.count() as u64;
         self.files.open -= 1;
+        self.progress.on_bytes(progress::FILE_PROGRESS);
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
         self.received.insert(chunks);
@@ -359,6 +371,7 @@ impl IncomingSession {
             self.control.on_probe();
             self.reporting.on_probe();
         }
+        self.on_progress_timer(now);
         self.reporting.on_timer(now, &mut self.timers);
     }
 

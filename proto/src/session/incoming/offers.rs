@@ -2,6 +2,7 @@
 
 use super::content::OpKind;
 use super::files::{InFile, Phase as FilePhase};
+use super::progress::{ENTRY_PROGRESS, LEAF_PROGRESS};
 use super::{IncomingSession, Phase};
 use crate::config::MAX_MANIFEST_BYTES;
 use crate::digest::leaf_count;
@@ -11,7 +12,7 @@ use crate::machine::Event;
 use crate::manifest::{EntryKind, MAX_FILE_SIZE};
 use crate::storage::StorageOp;
 use crate::time::Instant;
-use crate::wire::message::{Message, Verdict, WireEntry};
+use crate::wire::message::{MAX_LEAVES, Message, Verdict, WireEntry};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -43,7 +44,7 @@ impl IncomingSession {
                 file,
                 first,
                 values,
-            } if is_known(file) => {
+            } if is_known(file) && values.len() <= MAX_LEAVES => {
                 self.on_leaf_values(now, file, first, values);
             }
             Message::Eof {
@@ -68,7 +69,15 @@ impl IncomingSession {
         if self.files.total.is_some() || first.as_usize() != self.files.files.len() {
             return self.violation(now, "its offer is out of order");
         }
+        if entries.is_empty() {
+            return self.violation(now, "it offered nothing");
+        }
         for entry in entries {
+            if !entry.is_possible() {
+                return self.violation(now, "it offered a file with an impossible time");
+            }
+            self.progress
+                .on_bytes(ENTRY_PROGRESS + entry.name.len() as u64);
             let index = self.files.files.len();
             if index >= self.config.max_files as usize {
                 let text = format!("at most {}", self.config.max_files);
@@ -197,8 +206,13 @@ impl IncomingSession {
             }
         }
         for (index, value) in (first..).zip(values) {
-            if let Some(leaf) = self.files.leaf(file, index) {
-                leaf.expected = Some(value);
+            // A value that is not remembered is missed only if the leaf comes damaged: then the
+            // digest of the whole finds it.
+            if !self.files.knows_leaf(file, index) && !self.may_book_leaf() {
+                continue;
+            }
+            if self.files.announce(file, index, value) {
+                self.progress.on_bytes(LEAF_PROGRESS);
             }
             self.check_leaf(now, file, index);
         }
@@ -221,9 +235,7 @@ impl IncomingSession {
         }
         state.eof = Some(digest);
         if is_single && size > 0 {
-            if let Some(leaf) = self.files.leaf(file, 0) {
-                leaf.expected = Some(digest);
-            }
+            self.files.announce(file, 0, digest);
             self.check_leaf(now, file, 0);
         }
         self.compare_existing(now, file);

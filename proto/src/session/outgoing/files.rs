@@ -34,6 +34,7 @@ pub(super) enum Phase {
 pub(super) struct OutFile {
     pub entry: Entry,
     pub phase: Phase,
+    was_held: bool,
     pub started: Option<Instant>,
     pub retransmitted: u64,
     pub is_eof_sent: bool,
@@ -84,6 +85,7 @@ pub(super) struct Files {
     /// Chunks of files that turned out to be wanted after the cursor had passed them.
     pub late: RangeSet,
     pub open: usize,
+    bytes: u64,
     next_op: u64,
 }
 
@@ -92,6 +94,9 @@ impl Files {
         let files: Vec<OutFile> = manifest.into_iter().map(OutFile::new).collect();
         Self {
             open: files.len(),
+            bytes: files
+                .iter()
+                .fold(0, |all, file| all.saturating_add(file.entry.size)),
             files,
             layout: Layout::new(chunk_size),
             blocks: Blocks::new(read_buffer),
@@ -132,6 +137,11 @@ impl Files {
     fn op(&mut self) -> OpId {
         self.next_op += 1;
         OpId(self.next_op)
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn cursor_key(&self) -> BlockKey {
@@ -423,15 +433,24 @@ impl Files {
         }
     }
 
-    /// The receiver has a file of this name: data waits until it is wanted.
-    pub fn on_hold(&mut self, file: FileIndex) {
-        if let Some(state) = self
-            .get_mut(file)
-            .filter(|state| state.phase == Phase::Sending)
-        {
-            state.phase = Phase::Held;
-            self.blocks.forget(file);
+    /// The receiver has a file of this name: data waits until it is wanted. `false` where it may
+    /// not say so: a receiver that holds and wants the same file again and again would have it read
+    /// and sent as often.
+    pub fn on_hold(&mut self, file: FileIndex) -> bool {
+        let is_answered = file.0 < self.answered;
+        let Some(state) = self.get_mut(file) else {
+            return false;
+        };
+        if state.phase == Phase::Final {
+            return true;
         }
+        if is_answered || state.was_held {
+            return false;
+        }
+        state.was_held = true;
+        state.phase = Phase::Held;
+        self.blocks.forget(file);
+        true
     }
 
     /// Data of a held file is wanted.
@@ -476,6 +495,7 @@ impl OutFile {
         Self {
             entry,
             phase: Phase::Sending,
+            was_held: false,
             started: None,
             retransmitted: 0,
             is_eof_sent: false,
