@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::confine::confine;
-use super::driver::{Driver, Ends, Front, Routed};
+use super::driver::{Driver, Ends, Front, Routed, Sessions};
 use super::sources::path_error;
 use super::stop::{Stop, StopReason};
 use super::storage_thread::StorageThread;
@@ -22,7 +22,7 @@ use xfer_proto::config::{MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
 use xfer_proto::memory::MemoryPool;
-use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::router::{Crowd, Route, Router, RouterConfig, weakest};
 use xfer_proto::session::IncomingSession;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::TransmitBuf;
@@ -215,6 +215,7 @@ impl Front for ReceiverFront<'_> {
             Route::Session(id) => Routed::Session(id),
             Route::Incoming(session) => Routed::New(session.id(), session.peer(), session),
             Route::Reply(transmit) => Routed::Reply(transmit),
+            Route::Full(transmit, crowd) => Routed::Full(transmit, crowd),
             Route::Drop(_) => Routed::Drop,
         }
     }
@@ -258,7 +259,11 @@ impl Front for ReceiverFront<'_> {
         session: &IncomingSession,
     ) {
         tracing::debug!(%peer, stats = ?session.stats(), "session over");
-        self.router.on_closed(now, id, peer);
+        self.router.on_closed(now, session);
+    }
+
+    fn weakest(&self, crowd: Crowd, sessions: &Sessions<IncomingSession>) -> Option<SessionId> {
+        weakest(crowd, sessions.values().map(|slot| &*slot.machine))
     }
 
     fn ends_with_sessions(&self) -> bool {

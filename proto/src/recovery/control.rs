@@ -301,4 +301,22 @@ mod tests {
         };
         assert_eq!(tx.on_ack(&ack, 0), None);
     }
+    #[test]
+    fn a_list_that_is_too_long_is_noticed() {
+        // SPEC: R-frame-ack-3
+        let mut tx = ControlSender::default();
+        for number in 0..100 {
+            tx.push(&Message::OfferEnd { files: 1 });
+            assert!(tx.next(64).is_some());
+            tx.on_sent(number, number);
+        }
+        let mut ack = BlockAck {
+            next: 0,
+            end: 100,
+            missing: alloc::vec![GapRun { gap: 1, run: 1 }; BlockAck::MAX_RUNS],
+        };
+        assert_eq!(tx.on_ack(&ack, 0), Some(()));
+        ack.missing.push(GapRun { gap: 1, run: 1 });
+        assert_eq!(tx.on_ack(&ack, 0), None);
+    }
 }

@@ -169,7 +169,9 @@ mod tests {
         let many = 1_000_000_000_000;
         // One run in flight, far into the file, and a few repairs.
         (many..many + 100).for_each(|at| flights.on_sent(at, at));
-        [7, 9, 500].map(|chunk| flights.on_sent(chunk, many + 100 + chunk));
+        for chunk in [7, 9, 500] {
+            flights.on_sent(chunk, many + 100 + chunk);
+        }
         for _ in 0..3 {
             let steps = flights.on_missing(0..2 * many, many + 10);
             assert!(steps <= 1 + 1 + 3, "{steps}");

@@ -5,6 +5,7 @@ mod incoming;
 mod outgoing;
 
 pub use incoming::IncomingSession;
+pub(crate) use incoming::{CLOSE_INTERVAL, Epitaph};
 pub use outgoing::OutgoingSession;
 
 use crate::time::Duration;

@@ -182,11 +182,12 @@ impl IncomingSession {
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {
         if !self.timers.take_due(Timer::Close, now) {
             // What storage still writes counts as held, and is nobody else's.
-            if !self.assembly.is_writing() {
+            if self.closed_at.is_some() && !self.assembly.is_writing() {
                 self.phase = Phase::Closed;
             }
             return false;
         }
+        self.closed_at = Some(now);
         let number = self.next_number;
         self.next_number += 1;
         let mut packet = FrameWriter::new(

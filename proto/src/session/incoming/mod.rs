@@ -33,6 +33,9 @@ use files::{Files, Phase as FilePhase};
 /// A session in which everything is said and done waits so long for the sender's goodbye.
 const LINGER: Duration = Duration::from_secs(3);
 
+/// The sender of a session that is over is told so at most this often.
+pub(crate) const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Packets with blocks whose time of leaving is remembered; an older one says nothing of the path.
 const MAX_SENT_AT: usize = 512;
 
@@ -45,6 +48,21 @@ enum Phase {
     Closed,
 }
 
+/// What has to be known of a session that is over, to tell its sender so again.
+#[derive(Clone, Debug)]
+pub(crate) struct Epitaph {
+    /// Random number that is in every packet of frames.
+    pub tag: u64,
+    /// The sender's address at the end.
+    pub peer: SocketAddr,
+    /// The sender's address at first.
+    pub first_peer: SocketAddr,
+    /// Number of our next packet.
+    pub next_number: u64,
+    /// Why it ended, where that was our doing.
+    pub failure: Option<Failure>,
+}
+
 /// Receives the files that one peer offers. A [`Machine`]; [`crate::router::Router`] makes it.
 #[derive(Debug)]
 pub struct IncomingSession {
@@ -52,6 +70,7 @@ pub struct IncomingSession {
     id: SessionId,
     tag: u64,
     peer: SocketAddr,
+    first_peer: SocketAddr,
     phase: Phase,
     timers: TimerTable,
     rtt: RttEstimator,
@@ -74,6 +93,8 @@ pub struct IncomingSession {
     events: VecDeque<Event>,
     statuses: Vec<(FileIndex, Verdict)>,
     farewell: Option<Failure>,
+    /// When the last goodbye left.
+    closed_at: Option<Instant>,
     stats: ReceiverStats,
     host_drops: u64,
     ce: u64,
@@ -100,6 +121,7 @@ impl IncomingSession {
             id,
             tag,
             peer,
+            first_peer: peer,
             phase: Phase::Open,
             timers,
             rtt: RttEstimator::default(),
@@ -120,6 +142,7 @@ impl IncomingSession {
             events: VecDeque::new(),
             statuses: Vec::new(),
             farewell: None,
+            closed_at: None,
             stats: ReceiverStats::default(),
             host_drops: 0,
             ce: 0,
@@ -140,6 +163,16 @@ impl IncomingSession {
     /// Counters so far.
     pub fn stats(&self) -> ReceiverStats {
         self.stats
+    }
+
+    pub(crate) fn epitaph(&self) -> Epitaph {
+        Epitaph {
+            tag: self.tag,
+            peer: self.peer,
+            first_peer: self.first_peer,
+            next_number: self.next_number,
+            failure: self.farewell.clone(),
+        }
     }
 
     fn on_datagram(&mut self, now: Instant, received: Received<'_>) {
@@ -203,8 +236,9 @@ impl IncomingSession {
         let is_hello = header.kind == Kind::Hello;
         let is_from_peer = is_hello || received.source == self.peer;
         if !is_from_peer || !self.on_packet(now, header, received) {
-            if self.phase == Phase::Closing {
-                self.timers.set(Timer::Close, now);
+            if is_from_peer && self.phase == Phase::Closing {
+                let at = self.closed_at.map_or(now, |last| last + CLOSE_INTERVAL);
+                self.timers.set(Timer::Close, at.max(now));
             }
             return;
         }

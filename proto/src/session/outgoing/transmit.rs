@@ -15,7 +15,7 @@ use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
 use crate::wire::header::Kind;
-use crate::wire::message::{MAX_MESSAGE_LEN, Message, WireEntry};
+use crate::wire::message::{Message, WireEntry};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

@@ -7,11 +7,11 @@ use crate::queue::Nanos;
 use crate::storage::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use xfer_proto::error::Failure;
+use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
 use xfer_proto::rng::Rng;
-use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::router::{Route, Router, RouterConfig, weakest};
 use xfer_proto::session::{IncomingSession, ReceiverStats};
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::transmit::{Ecn, Transmit, TransmitBuf};
@@ -195,6 +195,18 @@ impl ReceiverHost {
             },
             Route::Incoming(machine) => self.on_incoming(outside, machine, received),
             Route::Reply(reply) => self.reply(outside, source, data.len(), &reply, buffer),
+            Route::Full(reply, crowd) => {
+                self.reply(outside, source, data.len(), &reply, buffer);
+                let sessions = self.sessions.values().map(|slot| &*slot.machine);
+                let victim = weakest(crowd, sessions);
+                if let Some((id, slot)) =
+                    victim.and_then(|id| Some((id, self.sessions.get_mut(&id)?)))
+                {
+                    let reason = Input::Abort(ErrorCode::BUSY.into());
+                    hand(&mut *slot.machine, outside.now, reason);
+                    mark(&mut self.dirty, id, slot);
+                }
+            }
             Route::Drop(_) => {
                 self.report.dropped += 1;
                 self.unproven.entry(source).or_default().0 += data.len() as u64;
@@ -407,7 +419,7 @@ impl ReceiverHost {
                 .push(format!("receiver session {id} is done and never closed"));
         }
         if let Some(router) = &mut self.router {
-            router.on_closed(outside.instant(), id, slot.machine.peer());
+            router.on_closed(outside.instant(), &slot.machine);
         }
         self.settle(outside, id);
         self.report.sessions.push(SessionReport {
