@@ -254,7 +254,7 @@ impl Front for ReceiverFront<'_> {
     fn on_removed(
         &mut self,
         now: Instant,
-        id: SessionId,
+        _id: SessionId,
         peer: SocketAddr,
         session: &IncomingSession,
     ) {

@@ -32,6 +32,7 @@ fn sender(at: u64, max_datagram: usize) -> SenderSpec {
         },
         forward: 0,
         ingress: None,
+        is_evil: false,
         reverse: 1,
         extra_delay: 0,
         max_segments: 64,

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
+use xfer_proto::memory::MemoryPool;
 use xfer_proto::rng::Rng;
 use xfer_proto::router::{Route, Router, RouterConfig, weakest};
 use xfer_proto::session::{IncomingSession, ReceiverStats};
@@ -78,6 +79,16 @@ impl ReceiverHost {
     /// Bytes that each session may hold until storage has taken them.
     pub fn write_buffer(&self) -> usize {
         self.spec.config.write_buffer
+    }
+
+    /// What all sessions hold together.
+    pub fn memory(&self) -> &MemoryPool {
+        &self.spec.config.memory
+    }
+
+    /// Live sessions.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// What every live session waits for.
@@ -339,7 +350,10 @@ impl ReceiverHost {
             match poll_once(&mut *slot.machine, buffer, 1, outside.instant()) {
                 Output::Transmit(batch) => self.transmit(outside, &batch, buffer),
                 Output::Storage(op) => self.submit(outside, id, op),
-                Output::Event(report) => on_report(outside, id, slot, report),
+                Output::Event(report) => {
+                    let is_trusted = !self.disk.is_distrusted(id);
+                    on_report(outside, id, slot, report, is_trusted);
+                }
                 Output::Wait(deadline) => {
                     if !slot.rest.on_wait(outside.now, deadline) {
                         outside.violations.push(format!(
@@ -439,12 +453,19 @@ fn mark(dirty: &mut Vec<SessionId>, id: SessionId, slot: &mut Slot) {
     }
 }
 
-fn on_report(outside: &mut Outside<'_>, id: SessionId, slot: &mut Slot, report: Report) {
+fn on_report(
+    outside: &mut Outside<'_>,
+    id: SessionId,
+    slot: &mut Slot,
+    report: Report,
+    is_trusted: bool,
+) {
     outside.trace.note(outside.now, [6, id.0, 0], || {
         format!("receiver session {id}: {report:?}")
     });
     match report {
         Report::Established => {}
+        Report::Refused { .. } if !is_trusted => {}
         Report::Refused { file, failure, .. } => outside.violations.push(format!(
             "session {id} refused the name of {file:?}: {failure}"
         )),
