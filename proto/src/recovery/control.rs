@@ -158,6 +158,7 @@ pub struct ControlReceiver {
     next: u64,
     /// Blocks that came before their turn.
     early: BTreeMap<u64, Vec<u8>>,
+    early_bytes: usize,
     /// Bytes in order that are not a whole message yet.
     bytes: Vec<u8>,
     read: usize,
@@ -166,7 +167,12 @@ pub struct ControlReceiver {
 impl ControlReceiver {
     /// Bytes of messages that are not whole, and of blocks that came before their turn.
     pub fn held(&self) -> usize {
-        self.early.len() * MAX_BLOCK + self.bytes.len()
+        self.early_bytes + self.bytes.len()
+    }
+
+    /// Whether this is the block that everything waits for.
+    pub fn is_next(&self, sequence: u64) -> bool {
+        sequence == self.next
     }
 
     /// Takes a block; answers whether it was new.
@@ -176,7 +182,9 @@ impl ControlReceiver {
             return false;
         }
         self.early.insert(sequence, bytes.to_vec());
+        self.early_bytes += bytes.len();
         while let Some(block) = self.early.remove(&self.next) {
+            self.early_bytes -= block.len();
             self.bytes.extend_from_slice(&block);
             self.next += 1;
         }

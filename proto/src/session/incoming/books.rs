@@ -4,6 +4,7 @@
 use super::IncomingSession;
 use super::files::LeafState;
 use crate::memory::{MemoryPool, Share};
+use crate::wire::frame::Block;
 
 /// Bytes that a session may always spend so: enough for a transfer that gets on.
 const FREE: u64 = 16 << 10;
@@ -56,7 +57,8 @@ impl IncomingSession {
         self.may_book(LEAF_COST)
     }
 
-    pub(super) fn may_book_block(&mut self, bytes: usize) -> bool {
-        self.may_book(bytes as u64)
+    /// The block that all others wait for frees memory: it may always come.
+    pub(super) fn may_book_block(&mut self, block: &Block<'_>) -> bool {
+        self.peer_control.is_next(block.sequence) || self.may_book(block.bytes.len() as u64)
     }
 }

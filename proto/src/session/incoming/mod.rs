@@ -265,7 +265,7 @@ impl IncomingSession {
                     self.reporting.on_ping(sent_end);
                 }
                 Frame::Block(block) => {
-                    if self.may_book_block(block.bytes.len()) {
+                    if self.may_book_block(&block) {
                         self.peer_control.on_block(block.sequence, block.bytes);
                         self.on_messages(now);
                     }

@@ -20,6 +20,8 @@ const MAX_STEPS: usize = 16_384;
 /// What a receiver may have sent again: so many times all files, and so many bytes. Where nine of
 /// ten packets are lost it needs less.
 const MAX_REPEATS: u64 = 16;
+/// The same for what is read again: a chunk costs a leaf where few of a leaf are asked for.
+const MAX_REREADS: u64 = 100;
 const FREE_REPEATS: u64 = 64 << 20;
 
 /// Counters of the newest report, to tell what is new in the next.
@@ -151,8 +153,11 @@ impl OutgoingSession {
             return self.violation(now, "it acknowledged messages that were never sent");
         }
         self.on_page(report, page, lost_below);
-        let repeats = self.files.bytes().saturating_mul(MAX_REPEATS);
-        if self.stats.retransmitted_bytes > repeats.saturating_add(FREE_REPEATS) {
+        let sent = self.files.bytes().saturating_mul(MAX_REPEATS);
+        let read = self.files.bytes().saturating_mul(MAX_REREADS);
+        if self.stats.retransmitted_bytes > sent.saturating_add(FREE_REPEATS)
+            || self.files.reread_bytes() > read.saturating_add(FREE_REPEATS)
+        {
             return self.violation(now, "it asked for everything again and again");
         }
         self.peer_window = report.window;

@@ -86,6 +86,7 @@ pub(super) struct Files {
     pub late: RangeSet,
     pub open: usize,
     bytes: u64,
+    reread_bytes: u64,
     next_op: u64,
 }
 
@@ -109,6 +110,7 @@ impl Files {
             digest_reads: BTreeSet::new(),
             finishing: BTreeMap::new(),
             late: RangeSet::new(),
+            reread_bytes: 0,
             next_op: 0,
         }
     }
@@ -142,6 +144,11 @@ impl Files {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes that were read again for what had to be sent again.
+    pub fn reread_bytes(&self) -> u64 {
+        self.reread_bytes
     }
 
     fn cursor_key(&self) -> BlockKey {
@@ -233,8 +240,12 @@ impl Files {
             return None;
         }
         let bytes = self.layout.leaf(key.0, key.1);
-        let has_room = self.blocks.make_room_behind(bytes.end - bytes.start);
-        has_room.then(|| self.read(key, false))
+        let len = bytes.end - bytes.start;
+        if !self.blocks.make_room_behind(len) {
+            return None;
+        }
+        self.reread_bytes = self.reread_bytes.saturating_add(len);
+        Some(self.read(key, false))
     }
 
     /// Asks whether the source of a completely read file is unchanged.
