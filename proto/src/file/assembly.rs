@@ -109,12 +109,12 @@ impl Assembly {
         }
         if !self.take(self.new_bytes(file, size, offset..end)) {
             // What is guaranteed are small blocks.
-            if !self.blocks.is_empty() || self.block == SMALL_BLOCK {
-                return false;
+            let may_shrink = self.blocks.is_empty() && self.block == BLOCK;
+            if may_shrink {
+                self.choose_block(false);
             }
-            self.choose_block(false);
-            if !self.take(self.new_bytes(file, size, offset..end)) {
-                return false;
+            if !may_shrink || !self.take(self.new_bytes(file, size, offset..end)) {
+                return self.write_through(file, offset, bytes);
             }
         }
         let mut at = offset;
@@ -156,8 +156,7 @@ impl Assembly {
         }
     }
 
-    /// Takes memory for new blocks; where there is none, the blocks being filled are written as
-    /// they are, so that there will be.
+    /// Takes memory, that of spare buffers where nothing else is left.
     fn take(&mut self, bytes: u64) -> bool {
         if bytes == 0 {
             return true;
@@ -172,11 +171,31 @@ impl Assembly {
                 return true;
             }
         }
-        if !self.is_writing() {
-            let keys: Vec<_> = self.blocks.keys().copied().collect();
-            keys.into_iter().for_each(|key| self.write_out(key));
-        }
         false
+    }
+
+    /// There is no memory for another block: bytes that came alone are written alone. Where there
+    /// is none for them either, the blocks being filled are written as they are.
+    fn write_through(&mut self, file: FileIndex, offset: u64, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
+        if !self.take(len) {
+            if !self.is_writing() {
+                let keys: Vec<_> = self.blocks.keys().copied().collect();
+                keys.into_iter().for_each(|key| self.write_out(key));
+            }
+            return false;
+        }
+        self.tick += 1;
+        self.held += len;
+        let (buffer, data) = (self.tick, Bytes::copy_from_slice(bytes));
+        self.writes.push_back(PendingWrite {
+            file,
+            offset,
+            data: data.clone(),
+            buffer,
+        });
+        self.buffers.insert(buffer, Buffer { data, writes: 1 });
+        true
     }
 
     fn drop_spare(&mut self) {
