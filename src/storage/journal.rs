@@ -81,7 +81,8 @@ pub(crate) fn read(
     if !is_ours || sum != seed.to_le_bytes() {
         return Ok((Vec::new(), false));
     }
-    let same_boot = boot.is_some_and(|boot| boot == written_in);
+    // Zeros stand for a boot that the system does not name: no two of those are the same one.
+    let same_boot = boot.is_some_and(|boot| boot == written_in && boot != [0; 16]);
     let is_same_source = entry.modified.is_some()
         && entry.identity.is_some()
         && body[24..VARIABLE] == expected[24..VARIABLE];
@@ -220,6 +221,13 @@ mod tests {
         assert_eq!(indices(&journal(), &entry(), BOOT), [1, 2, 3]);
         assert_eq!(indices(&journal(), &entry(), Some([8; 16])), [1, 3]);
         assert_eq!(indices(&journal(), &entry(), None), [1, 3]);
+    }
+
+    #[test]
+    fn a_boot_without_a_name_is_no_boot() {
+        let (writer, mut bytes) = Writer::start(&entry(), None);
+        bytes.extend(writer.leaf(&leaf(3)));
+        assert!(indices(&bytes, &entry(), Some([0; 16])).is_empty());
     }
 
     #[test]

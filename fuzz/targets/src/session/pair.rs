@@ -19,6 +19,9 @@ const SIZES: [u64; 6] = [0, 1, 1_170, 9_000, 70_000, (1 << 20) + 1];
 /// Rounds after which two ends that nothing disturbs any more must have ended: each is a deadline.
 const MAX_ROUNDS: usize = 20_000;
 const MAX_HOSTILE_ROUNDS: usize = 500;
+/// While datagrams are lost no more time than this goes by: longer silence is what makes a peer
+/// give up, rightly.
+const PATIENCE: Instant = Instant::from_millis(5_000);
 
 /// What becomes of the next datagram.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -135,9 +138,11 @@ impl Pair {
                 self.rx.answer(now, pick.into(), answer);
             }
             Step::SinkAll => self.rx.answer_all(now),
-            Step::Deadline => self.advance(),
-            // Long waits are what makes a peer give up: they are for the hostile.
-            Step::Wait(millis) => self.tick(now + Duration::from_millis(u64::from(millis) / 8)),
+            Step::Deadline => self.advance(PATIENCE),
+            Step::Wait(millis) => {
+                let at = now + Duration::from_millis(u64::from(millis) / 8);
+                self.tick(at.min(PATIENCE));
+            }
         }
     }
 
@@ -157,13 +162,13 @@ impl Pair {
         );
     }
 
-    /// Time goes on to the next deadline.
-    fn advance(&mut self) {
+    /// Time goes on to the next deadline, but not beyond `end`.
+    fn advance(&mut self, end: Instant) {
         let deadlines = [self.tx.deadline, self.rx.deadline];
         let ends = [self.tx.is_done, self.rx.is_done];
         let open = deadlines.into_iter().zip(ends).filter(|end| !end.1);
         if let Some(at) = open.filter_map(|end| end.0).min() {
-            self.tick(at.max(self.now));
+            self.tick(at.max(self.now).min(end));
         }
     }
 
@@ -183,7 +188,7 @@ impl Pair {
                 return true;
             }
             if self.tx.datagrams.is_empty() && self.rx.datagrams.is_empty() {
-                self.advance();
+                self.advance(Instant::from_millis(u64::from(u32::MAX)));
             } else {
                 self.exchange();
             }

@@ -64,7 +64,7 @@ impl IncomingSession {
             return;
         }
         if !self.store(place, payload) {
-            self.host_drops += 1;
+            self.host_drops = self.host_drops.saturating_add(1);
             // Blocks may have been given up to make room.
             return self.ask_writes();
         }

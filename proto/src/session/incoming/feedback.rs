@@ -175,8 +175,9 @@ impl IncomingSession {
     /// More than a thousandth of the sender's packets was lost, or too few have come to tell.
     fn is_path_lossy(&self) -> bool {
         let received = self.receipt.received();
-        let sent = self.receipt.largest().map_or(0, |largest| largest + 1);
-        sent < FEW_PACKETS || (sent - received.min(sent)) * 1_000 > sent
+        let largest = self.receipt.largest();
+        let sent = largest.map_or(0, |largest| largest.saturating_add(1));
+        sent < FEW_PACKETS || sent.saturating_sub(received) > sent / 1_000
     }
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {
@@ -220,6 +221,7 @@ impl IncomingSession {
         let report = Report {
             largest: self.receipt.largest().unwrap_or(0),
             received: self.receipt.received(),
+            overtaken: self.receipt.overtaken(now),
             largest_at_us: self.receipt.largest_at().as_micros(),
             delay_us: self.receipt.delay_us(now),
             ce: self.ce,
@@ -288,6 +290,7 @@ mod tests {
         let report = Report {
             largest: far,
             received: far,
+            overtaken: far,
             largest_at_us: far,
             delay_us: u32::MAX,
             ce: far,

@@ -83,7 +83,7 @@ impl Traitor {
                 report.missing = self.runs(300);
             }
             _ => {
-                let field = self.rng.below(9);
+                let field = self.rng.below(10);
                 let value = match field {
                     0 => self.number(report.largest),
                     _ => self.number(report.end),
@@ -97,6 +97,7 @@ impl Traitor {
                     5 => report.duplicates = value,
                     6 => report.window = value,
                     7 => report.first_missing = value,
+                    8 => report.overtaken = value,
                     _ => report.ce = value,
                 }
             }
