@@ -182,9 +182,10 @@ impl Door {
                 }
                 let before = self.sessions.insert(session.id(), session);
                 assert!(before.is_none(), "a session opened twice");
-                let same = |it: &&Box<IncomingSession>| it.peer().ip() == source.ip();
                 assert!(self.sessions.len() <= MAX_SESSIONS);
-                assert!(self.sessions.values().filter(same).count() <= MAX_SESSIONS_PER_ADDRESS);
+                let addresses = self.sessions.values().map(|it| it.peer().ip());
+                let of_this = addresses.filter(|ip| *ip == source.ip()).count();
+                assert!(of_this <= MAX_SESSIONS_PER_ADDRESS);
             }
             Route::Reply(transmit) | Route::Full(transmit, _) => {
                 assert_eq!(transmit.destination, source);

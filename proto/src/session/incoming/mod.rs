@@ -264,11 +264,9 @@ impl IncomingSession {
                     self.reporting.set_interval(interval_us);
                     self.reporting.on_ping(sent_end);
                 }
-                Frame::Block(block) => {
-                    if self.may_book_block(&block) {
-                        self.peer_control.on_block(block.sequence, block.bytes);
-                        self.on_messages(now);
-                    }
+                Frame::Block(block) if self.may_book_block(&block) => {
+                    self.peer_control.on_block(block.sequence, block.bytes);
+                    self.on_messages(now);
                 }
                 Frame::Ack(ack) => self.on_ack(now, &ack),
                 Frame::Close(close) => self.on_close(now, close),
