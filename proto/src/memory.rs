@@ -70,7 +70,8 @@ impl Share {
     pub fn fair(&self) -> u64 {
         let others = self.pool.0.holders.load(Ordering::Relaxed);
         let holders = others.saturating_add(u64::from(self.held == 0)).max(1);
-        (self.pool.0.size / holders).max(GUARANTEE)
+        let fair = self.pool.0.size.checked_div(holders);
+        fair.unwrap_or_default().max(GUARANTEE)
     }
 
     /// Takes `bytes` if that is fair and the pool has them; answers whether it did.

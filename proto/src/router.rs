@@ -253,8 +253,9 @@ impl Router {
         else {
             return Route::Drop(DropReason::Malformed);
         };
-        self.sessions += 1;
-        *self.by_address.entry(received.source.ip()).or_default() += 1;
+        self.sessions = self.sessions.saturating_add(1);
+        let from_address = self.by_address.entry(received.source.ip()).or_default();
+        *from_address = from_address.saturating_add(1);
         Route::Incoming(Box::new(session))
     }
 

@@ -380,7 +380,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_byte_is_written(
-            seed: u64, size in 1_usize..600_000, chunk in 1_000_usize..9_000, pool in 0_u64..300_000,
+            seed: u64, size in 1_usize..600_000, chunk in 1_000_usize..9_000,
+            pool in 0_u64..300_000,
         ) {
             let mut rng = Rng::new(seed);
             let content: Vec<u8> = (0..size).map(|at| (at * 7 + at / 255) as u8).collect();

@@ -1,6 +1,9 @@
 //! What a session remembers beside content: holes, leaf values without content, messages that are
 //! not whole. A peer makes these for a few bytes each, so they count as memory too.
 
+// What it computes with comes from a peer.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::IncomingSession;
 use super::files::LeafState;
 use crate::memory::{MemoryPool, Share};
@@ -25,7 +28,7 @@ impl Books {
     /// Whether the session may remember `bytes` in all.
     fn allow(&mut self, bytes: u64) -> bool {
         let due = bytes.saturating_sub(FREE);
-        due <= self.0.held() || self.0.take_spare(due - self.0.held())
+        due <= self.0.held() || self.0.take_spare(due.saturating_sub(self.0.held()))
     }
 
     /// The session remembers no more than `bytes`.
@@ -37,15 +40,16 @@ impl Books {
 
 impl IncomingSession {
     pub(super) fn book_bytes(&self) -> u64 {
-        let holes = self.received.range_count() as u64 * HOLE_COST;
-        let leaves = self.files.announced * LEAF_COST;
-        holes + leaves + self.peer_control.held() as u64
+        let holes = HOLE_COST.saturating_mul(self.received.range_count() as u64);
+        let leaves = LEAF_COST.saturating_mul(self.files.announced);
+        let blocks = self.peer_control.held() as u64;
+        holes.saturating_add(leaves).saturating_add(blocks)
     }
 
     /// Whether `bytes` more may be remembered. What may not be is not lost: the sender says it
     /// again, or can do without.
     fn may_book(&mut self, bytes: u64) -> bool {
-        let all = self.book_bytes() + bytes;
+        let all = self.book_bytes().saturating_add(bytes);
         self.books.allow(all)
     }
 

@@ -1,6 +1,9 @@
 //! Whether a session gets anywhere (SPEC.md, `progress`): one that does not gives its place to
 //! another.
 
+// What it computes with comes from a peer.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::{IncomingSession, Phase};
 use crate::config::{MIN_PROGRESS, PROGRESS_WINDOW, PROGRESS_WINDOWS};
 use crate::error::{ErrorCode, Failure};
@@ -11,6 +14,8 @@ use crate::timer::Timer;
 pub(super) const FILE_PROGRESS: u64 = 4 << 10;
 /// What a leaf value that is new counts as: a sender that reads for a digest alone gets on by it.
 pub(super) const LEAF_PROGRESS: u64 = 1 << 10;
+/// Who gets on by less than this in the window that runs and the one before may have to make room.
+const WEAK_PROGRESS: u64 = MIN_PROGRESS / PROGRESS_WINDOWS as u64;
 /// What a line of a manifest counts as, beside its name.
 pub(super) const ENTRY_PROGRESS: u64 = 64;
 
@@ -39,7 +44,7 @@ impl Progress {
             *last = self.now;
         }
         self.now = 0;
-        self.windows = (self.windows + 1).min(PROGRESS_WINDOWS);
+        self.windows = self.windows.saturating_add(1).min(PROGRESS_WINDOWS);
         let sum = self.before.iter().fold(0, |a: u64, b| a.saturating_add(*b));
         self.windows < PROGRESS_WINDOWS || sum >= MIN_PROGRESS
     }
@@ -58,7 +63,7 @@ impl IncomingSession {
         let is_weak = self.phase == Phase::Open
             && self.progress.windows > 0
             && self.ops.is_empty()
-            && self.progress.recent() < MIN_PROGRESS / PROGRESS_WINDOWS as u64;
+            && self.progress.recent() < WEAK_PROGRESS;
         is_weak.then(|| self.progress.recent())
     }
 
