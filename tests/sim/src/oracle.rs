@@ -31,11 +31,6 @@ pub(crate) fn check_said(
         violations.push(format!("{who} reports on an unknown session"));
         return;
     };
-    let at = said.file.as_usize();
-    let (Some(entry), Some(content)) = (spec.manifest.get(at), spec.files.get(at)) else {
-        violations.push(format!("{who} reports on {:?}, never offered", said.file));
-        return;
-    };
     if spec.is_evil {
         let disk = disk.committed(said.session, said.file);
         if let FileStatus::Committed(digest) = &said.status
@@ -47,6 +42,11 @@ pub(crate) fn check_said(
         }
         return;
     }
+    let at = said.file.as_usize();
+    let (Some(entry), Some(content)) = (spec.manifest.get(at), spec.files.get(at)) else {
+        violations.push(format!("{who} reports on {:?}, never offered", said.file));
+        return;
+    };
     if *entry != said.entry {
         violations.push(format!("{who} reports {:?} with a wrong entry", said.file));
     }

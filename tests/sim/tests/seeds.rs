@@ -19,6 +19,11 @@ const REGRESSIONS: &[(Profile, u64, &str)] = &[
         304,
         "the message that others waited for was refused for want of memory",
     ),
+    (
+        Profile::Evil,
+        706_661,
+        "a session that trickled was excused by the writes that it caused",
+    ),
 ];
 
 fn check(profile: Profile, seed: u64, why: &str) {

@@ -2,9 +2,8 @@
 
 use super::{Draw, Plan};
 use crate::host::SenderSpec;
-use crate::queue::SECOND;
 use crate::traitor::{Side, Treason};
-use xfer_proto::config::{PROGRESS_WINDOW, PROGRESS_WINDOWS};
+use xfer_proto::config::{MIN_PROGRESS, PROGRESS_WINDOW, PROGRESS_WINDOWS};
 use xfer_proto::memory::MemoryPool;
 
 impl Draw {
@@ -43,8 +42,14 @@ impl Draw {
         if self.one_in(8) && loss < 100_000 {
             self.large_file(plan);
         }
-        // A session that gets nowhere ends by then, and those that get on have longer anyway.
-        let slow = PROGRESS_WINDOW * (PROGRESS_WINDOWS as u32 + 2);
-        plan.scenario.patience = slow.as_nanos() as u64 + 60 * SECOND;
+        // A session that gets nowhere ends after a minute. One that gets on as slowly as it may takes
+        // a minute for each part of its files, and counts what it says about them.
+        let sizes = plan.scenario.senders.last();
+        let bytes = sizes.map_or(0, |it| {
+            it.manifest.iter().map(|entry| entry.size + 8_192).sum()
+        });
+        let minute = PROGRESS_WINDOW * PROGRESS_WINDOWS as u32;
+        let parts: u64 = 3 + bytes / MIN_PROGRESS;
+        plan.scenario.patience = minute.as_nanos() as u64 * parts;
     }
 }
