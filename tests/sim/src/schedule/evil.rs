@@ -42,8 +42,8 @@ impl Draw {
         if self.one_in(8) && loss < 100_000 {
             self.large_file(plan);
         }
-        // A session that gets nowhere ends after a minute. One that gets on as slowly as it may takes
-        // a minute for each part of its files, and counts what it says about them.
+        // A session that gets nowhere ends after a minute. One that gets on as slowly as it may
+        // takes a minute for each part of its files, and counts what it says about them.
         let sizes = plan.scenario.senders.last();
         let bytes = sizes.map_or(0, |it| {
             it.manifest.iter().map(|entry| entry.size + 8_192).sum()
