@@ -131,7 +131,7 @@ impl Path {
             Route::Incoming(session) => self.receiver = Some(session),
             Route::Session(_) => {}
             Route::Reply(transmit) => return self.carry_back(&transmit),
-            Route::Drop(_) => return,
+            Route::Drop(_) | Route::Full(..) => return,
         }
         if let Some(session) = &mut self.receiver {
             session.handle(self.now, Input::Datagram(received));

@@ -2,6 +2,7 @@
 //! peer.
 
 use crate::manifest::MAX_FILE_SIZE;
+use crate::memory::{GUARANTEE, MemoryPool};
 use crate::time::Duration;
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,20 @@ pub const MAX_RANGES: usize = 16_384;
 /// Bytes in one full write of the receiver, aligned to as much: the size from which the page cache
 /// is fast. The sender reads whole leaves.
 pub const WRITE_BLOCK: usize = 64 << 10;
+/// The same while many sessions share the receiver's memory.
+pub const SMALL_WRITE_BLOCK: usize = 16 << 10;
+/// Bytes that the sessions of one receiver hold together until storage has taken them, beyond what
+/// each is guaranteed ([`crate::memory`]).
+pub const MEMORY_POOL: u64 = 32 << 20;
 /// How often a leaf or a file with a wrong digest is asked for again before the file fails.
 pub const MAX_INTEGRITY_RETRIES: u8 = 3;
+/// A session whose sender gets on by fewer bytes in [`PROGRESS_WINDOWS`] windows, while nothing of
+/// ours keeps it from it, is ended: about 2 kbit/s.
+pub const MIN_PROGRESS: u64 = 16 << 10;
+/// Windows over which progress is looked at.
+pub const PROGRESS_WINDOWS: usize = 6;
+/// Length of a window.
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 /// A token is good for so long after it was made.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(120);
 /// Sessions at once, and from one address.
@@ -32,6 +45,9 @@ pub const MAX_SESSIONS: usize = 4_096;
 pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
+// A chunk lies in at most two blocks, and a session can always have them and one that is written.
+const _: () =
+    assert!(3 * SMALL_WRITE_BLOCK as u64 == GUARANTEE && SMALL_WRITE_BLOCK > MAX_DATAGRAM);
 
 /// How the sending rate is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +100,9 @@ pub struct ReceiverConfig {
     /// Bytes held until storage has taken them; bounds what the sender may have in flight. Default
     /// 24 MiB.
     pub write_buffer: usize,
+    /// What this session shares with all whose settings are clones of these: its part of it counts
+    /// where that is less than `write_buffer`. Default a pool of [`MEMORY_POOL`] bytes.
+    pub memory: MemoryPool,
     /// Largest file to accept, in bytes. Default [`MAX_FILE_SIZE`].
     pub max_file_size: u64,
     /// Most bytes to accept in one session. Default no bound but that of each file.
@@ -97,6 +116,7 @@ impl Default for ReceiverConfig {
         Self {
             idle_timeout: Duration::from_secs(30),
             write_buffer: 24 << 20,
+            memory: MemoryPool::new(MEMORY_POOL),
             max_file_size: MAX_FILE_SIZE,
             max_total_size: u64::MAX,
             max_files: MAX_FILES,

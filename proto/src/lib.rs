@@ -17,7 +17,12 @@
         clippy::expect_used,
         clippy::panic,
         clippy::indexing_slicing,
-        clippy::unreachable
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::get_unwrap,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
     )
 )]
 
@@ -26,18 +31,39 @@ extern crate alloc;
 extern crate std;
 
 pub mod config;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"
+)]
 pub mod congestion;
 pub mod digest;
 pub mod error;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"
+)]
 pub mod file;
 pub mod id;
 pub mod machine;
 pub mod manifest;
+pub mod memory;
 pub mod range_set;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"
+)]
 pub mod recovery;
 pub mod rng;
 pub mod router;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"
+)]
 pub mod rtt;
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"
+)]
 pub mod session;
 pub mod storage;
 pub mod time;

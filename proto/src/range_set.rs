@@ -72,12 +72,12 @@ impl RangeSet {
         match self.ranges.last_mut() {
             Some(last) if last.1 == range.start => {
                 last.1 = range.end;
-                return self.added(range.end - range.start);
+                return self.added(range.end.saturating_sub(range.start));
             }
             Some(last) if last.1 > range.start => {}
             _ => {
                 self.ranges.push((range.start, range.end));
-                return self.added(range.end - range.start);
+                return self.added(range.end.saturating_sub(range.start));
             }
         }
         // Everything from `from` to `to` touches or overlaps the new range and becomes one with it.
@@ -87,14 +87,14 @@ impl RangeSet {
         let mut old = 0_u64;
         for have in self.ranges.get(from..to).unwrap_or_default() {
             merged = (merged.0.min(have.0), merged.1.max(have.1));
-            old += have.1 - have.0;
+            old = old.saturating_add(have.1.saturating_sub(have.0));
         }
         self.ranges.splice(from..to, [merged]);
-        self.added(merged.1 - merged.0 - old)
+        self.added(merged.1.saturating_sub(merged.0).saturating_sub(old))
     }
 
     fn added(&mut self, count: u64) -> u64 {
-        self.count += count;
+        self.count = self.count.saturating_add(count);
         count
     }
 
@@ -110,7 +110,7 @@ impl RangeSet {
         let mut rest: [Option<(u64, u64)>; 2] = [None, None];
         for have in touched {
             let cut = (have.0.max(range.start), have.1.min(range.end));
-            removed += cut.1 - cut.0;
+            removed = removed.saturating_add(cut.1.saturating_sub(cut.0));
             if have.0 < cut.0 {
                 rest[0] = Some((have.0, cut.0));
             }
@@ -119,7 +119,7 @@ impl RangeSet {
             }
         }
         self.ranges.splice(from..to, rest.into_iter().flatten());
-        self.count -= removed;
+        self.count = self.count.saturating_sub(removed);
         removed
     }
 

@@ -21,7 +21,7 @@ impl Rng {
 
     /// A number below `bound`, or 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+        (u128::from(self.next_u64()).wrapping_mul(u128::from(bound)) >> 64) as u64
     }
 
     /// True `per_million` times in a million.

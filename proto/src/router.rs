@@ -7,7 +7,7 @@ use crate::config::{
 use crate::error::{ErrorCode, Failure};
 use crate::id::{PacketNumber, SessionId};
 use crate::machine::Received;
-use crate::session::IncomingSession;
+use crate::session::{CLOSE_INTERVAL, Epitaph, IncomingSession};
 use crate::time::{Duration, Instant};
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::DecodeError;
@@ -23,6 +23,8 @@ use core::net::{IpAddr, SocketAddr};
 const TOKEN_LEN: usize = 8 + 16;
 /// Sessions remembered after their end.
 const MAX_ENDED: usize = 4_096;
+/// A driver is asked to make room at most this often: looking for it costs a look at each session.
+const FULL_INTERVAL: Duration = Duration::from_millis(100);
 /// Stateless answers a second, tokens not counted: those are never larger than what they answer.
 const MAX_REPLIES: u32 = 1_000;
 
@@ -61,8 +63,36 @@ pub enum Route {
     Incoming(Box<IncomingSession>),
     /// Nowhere, but this answer goes out. It is never larger than the datagram.
     Reply(Transmit),
+    /// Nowhere, because there are too many sessions; this answer goes out. The driver may end the
+    /// [`weakest`] session, so that the sender finds room when it asks again.
+    Full(Transmit, Crowd),
     /// Nowhere.
     Drop(DropReason),
+}
+
+/// Which sessions are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// All together.
+    All,
+    /// Those from one address.
+    Of(IpAddr),
+}
+
+/// Of the sessions that get nowhere, the one that got least far: to be ended for another. Sessions
+/// that get on are safe.
+pub fn weakest<'a>(
+    crowd: Crowd,
+    sessions: impl Iterator<Item = &'a IncomingSession>,
+) -> Option<SessionId> {
+    sessions
+        .filter(|session| match crowd {
+            Crowd::All => true,
+            Crowd::Of(address) => session.peer().ip() == address,
+        })
+        .filter_map(|session| Some((session.idleness()?, session.id())))
+        .min()
+        .map(|(_, id)| id)
 }
 
 /// Why a datagram went nowhere.
@@ -85,9 +115,21 @@ pub struct Router {
     config: RouterConfig,
     sessions: usize,
     by_address: BTreeMap<IpAddr, usize>,
-    /// Sessions that ended lately, oldest first: a late packet of theirs opens nothing.
-    ended: VecDeque<(Instant, SessionId)>,
+    /// Sessions that ended lately: a late packet of theirs opens nothing, and is told.
+    ended: BTreeMap<SessionId, Ended>,
+    /// The same, oldest first.
+    ended_order: VecDeque<(Instant, SessionId)>,
     replies: ReplyBudget,
+    /// Before this, nobody is asked to make room.
+    full_until: Instant,
+}
+
+/// What is left of a session.
+#[derive(Debug)]
+struct Ended {
+    epitaph: Epitaph,
+    /// When its sender was last told.
+    told: Option<Instant>,
 }
 
 /// Bounds what stateless answers other than tokens may cost.
@@ -117,8 +159,10 @@ impl Router {
             config,
             sessions: 0,
             by_address: BTreeMap::new(),
-            ended: VecDeque::new(),
+            ended: BTreeMap::new(),
+            ended_order: VecDeque::new(),
             replies: ReplyBudget::default(),
+            full_until: Instant::ZERO,
         }
     }
 
@@ -148,6 +192,11 @@ impl Router {
             }
             (Kind::Data | Kind::Part | Kind::Control, Some(_)) => {
                 Route::Drop(DropReason::WrongAddress)
+            }
+            (Kind::Data | Kind::Part | Kind::Control, None)
+                if self.ended.contains_key(&header.session) =>
+            {
+                self.answer_late(now, received, header.session, out)
             }
             (Kind::Control, None) => self.answer_unknown(now, received, header, out),
             (Kind::Data | Kind::Part | Kind::Retry | Kind::Reset, _) => {
@@ -189,7 +238,7 @@ impl Router {
             return Route::Session(id);
         }
         self.forget_ended(now);
-        if self.ended.iter().any(|ended| ended.1 == id) {
+        if self.ended.contains_key(&id) {
             return Route::Drop(DropReason::Ignored);
         }
         let from_address = self
@@ -197,18 +246,12 @@ impl Router {
             .get(&received.source.ip())
             .copied()
             .unwrap_or(0);
-        if self.sessions >= self.config.max_sessions
-            || from_address >= self.config.max_sessions_per_address
-        {
-            let failure = Some(Failure::from(ErrorCode::BUSY));
-            return reply(
-                received,
-                Kind::Reset,
-                id,
-                tag,
-                &Frame::Close(Close { failure }),
-                out,
-            );
+        if from_address >= self.config.max_sessions_per_address {
+            let crowd = Crowd::Of(received.source.ip());
+            return self.answer_busy(now, received, (id, tag), crowd, out);
+        }
+        if self.sessions >= self.config.max_sessions {
+            return self.answer_busy(now, received, (id, tag), Crowd::All, out);
         }
         let size = usize::from(hello.datagram_size);
         let config = self.config.session.clone();
@@ -216,9 +259,70 @@ impl Router {
         else {
             return Route::Drop(DropReason::Malformed);
         };
-        self.sessions += 1;
-        *self.by_address.entry(received.source.ip()).or_default() += 1;
+        self.sessions = self.sessions.saturating_add(1);
+        let from_address = self.by_address.entry(received.source.ip()).or_default();
+        *from_address = from_address.saturating_add(1);
         Route::Incoming(Box::new(session))
+    }
+
+    fn answer_busy(
+        &mut self,
+        now: Instant,
+        received: &Received<'_>,
+        (id, tag): (SessionId, u64),
+        crowd: Crowd,
+        out: &mut TransmitBuf<'_>,
+    ) -> Route {
+        let failure = Some(Failure::from(ErrorCode::BUSY));
+        let close = Frame::Close(Close { failure });
+        match reply(received, Kind::Reset, id, tag, &close, out) {
+            Route::Reply(transmit) if self.full_until <= now => {
+                self.full_until = now + FULL_INTERVAL;
+                Route::Full(transmit, crowd)
+            }
+            route => route,
+        }
+    }
+
+    /// A packet of a session that is over: its sender has missed the goodbye, and gets it again.
+    fn answer_late(
+        &mut self,
+        now: Instant,
+        received: &Received<'_>,
+        id: SessionId,
+        out: &mut TransmitBuf<'_>,
+    ) -> Route {
+        let Some(Ended { epitaph, told }) = self.ended.get_mut(&id) else {
+            return Route::Drop(DropReason::Ignored);
+        };
+        if received.source != epitaph.peer {
+            return Route::Drop(DropReason::WrongAddress);
+        }
+        if told.is_some_and(|told| now.since(told) < CLOSE_INTERVAL) {
+            return Route::Drop(DropReason::Ignored);
+        }
+        match Packet::decode(received.data) {
+            Ok(Packet::Data { .. }) => {}
+            Ok(Packet::Frames { tag, .. }) if tag == epitaph.tag => {}
+            Err(DecodeError::Checksum) => return Route::Drop(DropReason::Checksum),
+            _ => return Route::Drop(DropReason::Malformed),
+        }
+        if !self.replies.take(now) {
+            return Route::Drop(DropReason::Ignored);
+        }
+        *told = Some(now);
+        let number = PacketNumber(epitaph.next_number);
+        epitaph.next_number = epitaph.next_number.saturating_add(1);
+        let without_text = epitaph.failure.as_ref().map(|it| Failure::from(it.code));
+        let limit = received.data.len();
+        for failure in [epitaph.failure.clone(), without_text, None] {
+            let mut packet = FrameWriter::new(Kind::Control, id, number, epitaph.tag, limit);
+            if packet.push(&Frame::Close(Close { failure })) {
+                out.push(|bytes| packet.finish(bytes));
+                return Route::Reply(out.finish(received.source, Ecn::NotEct));
+            }
+        }
+        Route::Drop(DropReason::Ignored)
     }
 
     fn answer_version(
@@ -258,29 +362,39 @@ impl Router {
         reply(received, Kind::Reset, header.session, tag, &close, out)
     }
 
-    /// A session that this router made has ended. `peer` is the address that it had at first.
-    pub fn on_closed(&mut self, now: Instant, session: SessionId, peer: SocketAddr) {
+    /// A session that this router made has ended.
+    pub fn on_closed(&mut self, now: Instant, session: &IncomingSession) {
+        let epitaph = session.epitaph();
         self.sessions = self.sessions.saturating_sub(1);
-        if let Some(count) = self.by_address.get_mut(&peer.ip()) {
+        if let Some(count) = self.by_address.get_mut(&epitaph.first_peer.ip()) {
             *count = count.saturating_sub(1);
             if *count == 0 {
-                self.by_address.remove(&peer.ip());
+                self.by_address.remove(&epitaph.first_peer.ip());
             }
         }
         self.forget_ended(now);
-        if self.ended.len() == MAX_ENDED {
-            self.ended.pop_front();
+        if self.ended_order.len() == MAX_ENDED
+            && let Some((_, oldest)) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
         }
-        self.ended.push_back((now, session));
+        let ended = Ended {
+            epitaph,
+            told: None,
+        };
+        if self.ended.insert(session.id(), ended).is_none() {
+            self.ended_order.push_back((now, session.id()));
+        }
     }
 
     fn forget_ended(&mut self, now: Instant) {
-        while self
-            .ended
+        while let Some(&(_, id)) = self
+            .ended_order
             .front()
-            .is_some_and(|ended| now.since(ended.0) > TOKEN_LIFETIME)
+            .filter(|ended| now.since(ended.0) > TOKEN_LIFETIME)
         {
-            self.ended.pop_front();
+            self.ended_order.pop_front();
+            self.ended.remove(&id);
         }
     }
 

@@ -28,9 +28,11 @@ pub enum Timer {
     Idle,
     /// The closing packet is repeated, or the closing state ends.
     Close,
+    /// A window in which the peer should have got on is over.
+    Progress,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 const ALL: [Timer; COUNT] = [
     Timer::Handshake,
     Timer::Pacing,
@@ -39,6 +41,7 @@ const ALL: [Timer; COUNT] = [
     Timer::Ack,
     Timer::Idle,
     Timer::Close,
+    Timer::Progress,
 ];
 
 /// A deadline or none for every [`Timer`].

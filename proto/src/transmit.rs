@@ -80,9 +80,10 @@ impl<'a> TransmitBuf<'a> {
         if self.is_empty() {
             return true;
         }
+        let segments = self.bytes.len().checked_div(self.segment_size.max(1));
         !self.closed
             && len <= self.segment_size
-            && self.bytes.len() / self.segment_size.max(1) < self.max_segments
+            && segments.is_some_and(|segments| segments < self.max_segments)
             && self.bytes.len().saturating_add(len) <= MAX_BATCH
     }
 

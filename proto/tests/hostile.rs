@@ -2,20 +2,23 @@
 //! come of it.
 
 use std::net::SocketAddr;
-use xfer_proto::config::{MAX_RANGES, MIN_DATAGRAM, ReceiverConfig, SenderConfig};
+use std::time::Duration;
+use xfer_proto::config::{MAX_RANGES, MEMORY_POOL, MIN_DATAGRAM, ReceiverConfig, SenderConfig};
+use xfer_proto::digest::LEAF_SIZE;
 use xfer_proto::error::ErrorCode;
 use xfer_proto::file::layout::Layout;
 use xfer_proto::id::{FileIndex, PacketNumber, SessionId};
 use xfer_proto::machine::{Event, FileStatus, Input, Machine, Output, Received};
 use xfer_proto::manifest::{Entry, EntryKind, MAX_FILE_SIZE, MAX_NAME, Name};
+use xfer_proto::memory::MemoryPool;
 use xfer_proto::recovery::control::{ControlReceiver, MAX_BLOCK};
 use xfer_proto::router::{Route, Router, RouterConfig};
 use xfer_proto::session::{IncomingSession, OutgoingSession};
-use xfer_proto::storage::{Completion, Done, OpId, Prepared, StorageOp};
+use xfer_proto::storage::{Completion, Done, OpId, Prepared, ReadBlock, StorageOp};
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Ecn, TransmitBuf};
-use xfer_proto::wire::frame::{Block, Frame, Hello, Ping, Report, Retry};
-use xfer_proto::wire::header::Kind;
+use xfer_proto::wire::frame::{Block, Frame, GapRun, Hello, Ping, Report, Retry};
+use xfer_proto::wire::header::{Header, Kind};
 use xfer_proto::wire::message::{Message, WireEntry};
 use xfer_proto::wire::packet::{DATA_OVERHEAD, FrameWriter, Packet, encode_data};
 
@@ -64,6 +67,7 @@ struct Bench<M> {
     ops: Vec<StorageOp>,
     events: Vec<Event>,
     sent: Vec<Vec<u8>>,
+    now: Instant,
 }
 
 impl<M: Machine> Bench<M> {
@@ -75,15 +79,16 @@ impl<M: Machine> Bench<M> {
             ops: Vec::new(),
             events: Vec::new(),
             sent: Vec::new(),
+            now: NOW,
         }
     }
 
     fn input(&mut self, input: Input<'_>) {
-        self.machine.handle(NOW, input);
+        self.machine.handle(self.now, input);
         let mut buffer = Vec::new();
         loop {
             let mut out = TransmitBuf::new(&mut buffer, 1);
-            match self.machine.poll(NOW, &mut out) {
+            match self.machine.poll(self.now, &mut out) {
                 Output::Transmit(_) => self.sent.push(buffer.clone()),
                 Output::Storage(op) => self.ops.push(op),
                 Output::Event(event) => self.events.push(event),
@@ -144,6 +149,15 @@ impl<M: Machine> Bench<M> {
         }
     }
 
+    /// The largest number among the packets that were sent since they were last looked at.
+    fn sent_numbers(&self) -> u64 {
+        let numbers = self.sent.iter().filter_map(|datagram| {
+            let header = Header::decode(datagram).ok()?.0;
+            Some(header.number.0)
+        });
+        numbers.max().unwrap_or(0)
+    }
+
     fn reports(&self) -> Vec<Report> {
         let mut reports = Vec::new();
         for datagram in &self.sent {
@@ -159,9 +173,14 @@ impl<M: Machine> Bench<M> {
 }
 
 fn incoming() -> Bench<IncomingSession> {
+    incoming_with(MemoryPool::new(MEMORY_POOL))
+}
+
+fn incoming_with(memory: MemoryPool) -> Bench<IncomingSession> {
     let mut config = RouterConfig::new([1; 32]);
     config.session = ReceiverConfig {
         write_buffer: 1 << 20,
+        memory,
         ..ReceiverConfig::default()
     };
     let mut router = Router::new(config);
@@ -334,4 +353,74 @@ fn a_receiver_with_a_clock_from_another_age_is_borne() {
         }));
     }
     assert_eq!(bench.events, [Event::Established]);
+}
+
+#[test]
+fn a_receiver_that_never_has_enough_is_left() {
+    // SPEC: R-progress-3
+    let size = 4 * CHUNK as u64;
+    let mut bench = outgoing(vec![entry(b"f".to_vec(), size)]);
+    let Some(StorageOp::Read { op, len, .. }) = bench.ops.pop() else {
+        panic!("nothing is read");
+    };
+    let data = vec![1; len as usize].into();
+    let leaf = Some(xfer_proto::digest::leaf_value(
+        size,
+        0,
+        &vec![1; len as usize],
+    ));
+    bench.complete(op, Done::Read(ReadBlock { data, leaf }));
+    let mut now = NOW;
+    let mut sent = 0_usize;
+    while !bench.events.iter().any(|it| matches!(it, Event::Closed(_))) {
+        // Nothing has come but the numbers of the packets.
+        let largest = bench.sent_numbers();
+        sent += bench.sent.iter().map(Vec::len).sum::<usize>();
+        assert!(sent < 200 << 20, "{sent} bytes");
+        bench.sent.clear();
+        now = now + Duration::from_millis(40);
+        bench.now = now;
+        bench.frame(&Frame::Report(Report {
+            largest,
+            received: largest + 1,
+            largest_at_us: now.as_micros(),
+            window: 1 << 30,
+            end: 4,
+            page_end: 4,
+            missing: vec![GapRun { gap: 0, run: 4 }],
+            ..Report::default()
+        }));
+    }
+    assert!(sent > 64 << 20, "{sent} bytes");
+    assert!(bench.machine.stats().report_steps < 100);
+}
+
+#[test]
+fn leaf_values_without_content_are_forgotten_when_there_are_too_many() {
+    // SPEC: R-leaves-4, R-receiver-6
+    let memory = MemoryPool::new(1 << 20);
+    let mut bench = incoming_with(memory.clone());
+    let leaves = 1 << 20;
+    bench.offer(leaves * LEAF_SIZE);
+    for first in (0..leaves).step_by(256) {
+        bench.say(&Message::Leaves {
+            file: FileIndex(0),
+            first,
+            values: vec![xfer_proto::digest::empty(); 256],
+        });
+        assert!(memory.held() <= memory.size() / 2, "{}", memory.held());
+    }
+    assert!(memory.held() > 0, "they count");
+    // Blocks far ahead of their turn are dropped before they use up what others need.
+    for at in 1..256 {
+        let sequence = bench.sequence + at;
+        bench.frame(&Frame::Block(Block {
+            sequence,
+            bytes: &[0; MAX_BLOCK],
+        }));
+        assert!(memory.held() <= memory.size() / 2 + 48 * 1_024);
+    }
+    bench.input(Input::Abort(ErrorCode::INTERRUPTED.into()));
+    drop(bench);
+    assert_eq!(memory.held(), 0);
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Input, Machine, Output, Received};
+use xfer_proto::router::Crowd;
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Transmit, TransmitBuf};
@@ -83,8 +84,10 @@ pub(crate) trait Front {
         machine: &Self::Machine,
     );
 
-    /// The number of sessions has changed.
-    fn on_population(&mut self, _sessions: &mut Sessions<Self::Machine>) {}
+    /// The session that is ended to make room, if any may be.
+    fn weakest(&self, _crowd: Crowd, _sessions: &Sessions<Self::Machine>) -> Option<SessionId> {
+        None
+    }
 
     /// Called before each wait.
     fn on_idle(&mut self, _now: Instant, _sessions: &Sessions<Self::Machine>) {}
@@ -101,6 +104,8 @@ pub(crate) enum Routed<M> {
     New(SessionId, SocketAddr, Box<M>),
     /// Nowhere, but this answer goes out.
     Reply(Transmit),
+    /// Nowhere, for want of room among these; this answer goes out.
+    Full(Transmit, Crowd),
     /// Nowhere.
     Drop,
 }
@@ -198,7 +203,6 @@ impl<F: Front> Driver<F> {
         };
         slot.mark(id, &mut self.dirty);
         self.sessions.insert(id, slot);
-        self.front.on_population(&mut self.sessions);
     }
 
     /// Ends the sessions that are left, and gives back the part that differs between sending and
@@ -225,11 +229,23 @@ impl<F: Front> Driver<F> {
                 self.add(id, peer, machine);
                 self.input(now, id, Input::Datagram(received));
             }
-            Routed::Reply(transmit) if self.replies.len() < MAX_REPLIES => {
-                let bytes = std::mem::take(&mut self.reply);
-                self.replies.push_back((transmit, bytes));
+            Routed::Reply(transmit) => self.queue_reply(transmit),
+            Routed::Full(transmit, crowd) => {
+                self.queue_reply(transmit);
+                if let Some(id) = self.front.weakest(crowd, &self.sessions) {
+                    let text = "it got nowhere while others waited";
+                    let failure = Failure::new(ErrorCode::BUSY, text);
+                    self.input(now, id, Input::Abort(failure));
+                }
             }
-            Routed::Reply(_) | Routed::Drop => {}
+            Routed::Drop => {}
+        }
+    }
+
+    fn queue_reply(&mut self, transmit: Transmit) {
+        if self.replies.len() < MAX_REPLIES {
+            let bytes = std::mem::take(&mut self.reply);
+            self.replies.push_back((transmit, bytes));
         }
     }
 
@@ -357,7 +373,6 @@ impl<F: Front> Driver<F> {
             self.storage.forget(slot.stored_as);
             self.front
                 .on_removed(now, id, slot.opened_by, &slot.machine);
-            self.front.on_population(&mut self.sessions);
         }
     }
 

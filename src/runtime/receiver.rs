@@ -18,20 +18,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
-use xfer_proto::config::{MAX_SESSIONS, ReceiverConfig};
+use xfer_proto::config::{MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
-use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::memory::MemoryPool;
+use xfer_proto::router::{Crowd, Route, Router, RouterConfig, weakest};
 use xfer_proto::session::IncomingSession;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::TransmitBuf;
 
 /// Buffers of 64 KiB for what comes in one call.
 const RECEIVE_BUFFERS: usize = 8;
-/// Bytes that all sessions together may hold until storage has taken them.
-const WRITE_BUDGET: usize = 32 << 20;
-/// What one session may hold however many there are.
-const MIN_WRITE_BUFFER: usize = 128 << 10;
 /// When enough files have come, sessions have so long to part from their senders.
 const LINGER: Duration = Duration::from_secs(3);
 /// At the end, the storage thread has so long to finish what was asked of it.
@@ -91,7 +88,7 @@ fn receive_into(
         storage: &storage,
         finish: Stop::new(),
         arrived: AtomicU64::new(0),
-        loops: sockets.len(),
+        memory: MemoryPool::new(MEMORY_POOL),
     };
     let (events, inbox) = channel();
     let result = scope(|scope| {
@@ -139,7 +136,8 @@ struct Shared<'a> {
     finish: Stop,
     /// Files committed or found identical.
     arrived: AtomicU64,
-    loops: usize,
+    /// What the sessions of all loops hold until storage has taken it.
+    memory: MemoryPool,
 }
 
 /// Serves one address until the end.
@@ -176,7 +174,6 @@ struct ReceiverFront<'a> {
     shared: &'a Shared<'a>,
     events: Sender<RecvEvent>,
     router: Router,
-    write_buffer: usize,
 }
 
 impl<'a> ReceiverFront<'a> {
@@ -188,13 +185,13 @@ impl<'a> ReceiverFront<'a> {
         }
         config.session = ReceiverConfig {
             max_file_size: options.max_size.unwrap_or(config.session.max_file_size),
+            memory: shared.memory.clone(),
             ..config.session
         };
         Ok(Self {
             shared,
             events,
             router: Router::new(config),
-            write_buffer: write_buffer(shared.loops, 1),
         })
     }
 
@@ -202,15 +199,6 @@ impl<'a> ReceiverFront<'a> {
         // The caller's thread listens until the last loop has ended.
         let _ = self.events.send(event);
     }
-}
-
-/// The share of each session. It changes only when their number passes a power of two, so that
-/// telling them all costs little for each that comes or goes.
-fn write_buffer(loops: usize, sessions: usize) -> usize {
-    let shares = loops
-        .max(1)
-        .saturating_mul(sessions.max(1).next_power_of_two());
-    (WRITE_BUDGET / shares).max(MIN_WRITE_BUFFER)
 }
 
 impl Front for ReceiverFront<'_> {
@@ -225,11 +213,9 @@ impl Front for ReceiverFront<'_> {
     ) -> Routed<IncomingSession> {
         match self.router.route(now, received, peer_of, out) {
             Route::Session(id) => Routed::Session(id),
-            Route::Incoming(mut session) => {
-                session.set_write_buffer(self.write_buffer);
-                Routed::New(session.id(), session.peer(), session)
-            }
+            Route::Incoming(session) => Routed::New(session.id(), session.peer(), session),
             Route::Reply(transmit) => Routed::Reply(transmit),
+            Route::Full(transmit, crowd) => Routed::Full(transmit, crowd),
             Route::Drop(_) => Routed::Drop,
         }
     }
@@ -268,42 +254,23 @@ impl Front for ReceiverFront<'_> {
     fn on_removed(
         &mut self,
         now: Instant,
-        id: SessionId,
+        _id: SessionId,
         peer: SocketAddr,
         session: &IncomingSession,
     ) {
         tracing::debug!(%peer, stats = ?session.stats(), "session over");
-        self.router.on_closed(now, id, peer);
+        self.router.on_closed(now, session);
     }
 
     fn peer_of(session: &IncomingSession) -> Option<SocketAddr> {
         Some(session.peer())
     }
 
-    fn on_population(&mut self, sessions: &mut Sessions<IncomingSession>) {
-        let share = write_buffer(self.shared.loops, sessions.len());
-        if share != self.write_buffer {
-            self.write_buffer = share;
-            for slot in sessions.values_mut() {
-                slot.machine.set_write_buffer(share);
-            }
-        }
+    fn weakest(&self, crowd: Crowd, sessions: &Sessions<IncomingSession>) -> Option<SessionId> {
+        weakest(crowd, sessions.values().map(|slot| &*slot.machine))
     }
 
     fn ends_with_sessions(&self) -> bool {
         false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_write_budget_is_shared() {
-        assert_eq!(write_buffer(1, 0), WRITE_BUDGET);
-        assert_eq!(write_buffer(1, 1), WRITE_BUDGET);
-        assert_eq!(write_buffer(2, 3), WRITE_BUDGET / 8);
-        assert_eq!(write_buffer(1, 4_096), MIN_WRITE_BUFFER);
     }
 }

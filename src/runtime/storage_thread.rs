@@ -212,24 +212,26 @@ impl Worker {
             .collect();
         let mailboxes = mem::take(&mut self.mailboxes);
         let mut untold: Vec<Arc<Mailbox>> = Vec::new();
-        let mut done = |session: SessionId, completion: Completion| {
-            if open.remove(&(session, completion.op))
-                && let Some(mailbox) = mailboxes.get(&session)
+        let mut deliver = |session: SessionId, completion: Completion| {
+            if let Some(mailbox) = mailboxes.get(&session)
                 && mailbox.deliver(session, completion)
                 && !untold.iter().any(|other| Arc::ptr_eq(other, mailbox))
             {
                 untold.push(Arc::clone(mailbox));
             }
         };
+        let mut done = |session: SessionId, completion: Completion| {
+            if open.remove(&(session, completion.op)) {
+                deliver(session, completion);
+            }
+        };
         if !batch.is_empty() {
             self.guarded(|store| store.run(batch, &mut done));
         }
         for (session, op) in open {
-            if let Some(mailbox) = mailboxes.get(&session) {
-                let failure = Failure::new(ErrorCode::INTERNAL, "the storage thread failed");
-                let result = Err(failure);
-                mailbox.deliver(session, Completion { op, result });
-            }
+            let failure = Failure::new(ErrorCode::INTERNAL, "the storage thread failed");
+            let result = Err(failure);
+            deliver(session, Completion { op, result });
         }
         untold.iter().for_each(|mailbox| mailbox.tell());
         self.mailboxes = mailboxes;

@@ -78,7 +78,7 @@ fn a_sender_made_from_the_spec_alone_is_understood() {
         let mut reply = Vec::new();
         let mut out = TransmitBuf::new(&mut reply, 1);
         match router.route(now, &received, |_| peer, &mut out) {
-            Route::Reply(transmit) => {
+            Route::Reply(transmit) | Route::Full(transmit, _) => {
                 assert!(transmit.len <= data.len());
                 assert_eq!(reply, from_receiver[0], "the Retry, token and all");
                 continue;

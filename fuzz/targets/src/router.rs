@@ -9,6 +9,7 @@ use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::{PacketNumber, SessionId};
 use xfer_proto::machine::Received;
 use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::session::IncomingSession;
 use xfer_proto::time::{Duration, Instant};
 use xfer_proto::transmit::{Ecn, TransmitBuf};
 use xfer_proto::wire::frame::{Close, Frame, Hello};
@@ -81,7 +82,7 @@ type Grant = (SocketAddr, SessionId, u64, Instant);
 struct Door {
     router: Router,
     now: Instant,
-    sessions: BTreeMap<SessionId, SocketAddr>,
+    sessions: BTreeMap<SessionId, Box<IncomingSession>>,
     last_token: Vec<u8>,
     grants: Vec<(Vec<u8>, Grant)>,
     reply: Vec<u8>,
@@ -154,8 +155,8 @@ impl Door {
             }
             Step::Closed { session } => {
                 let session = SessionId(session.into());
-                if let Some(peer) = self.sessions.remove(&session) {
-                    self.router.on_closed(self.now, session, peer);
+                if let Some(session) = self.sessions.remove(&session) {
+                    self.router.on_closed(self.now, &session);
                 }
             }
         }
@@ -169,7 +170,7 @@ impl Door {
             data,
         };
         let sessions = &self.sessions;
-        let peer_of = |id: SessionId| sessions.get(&id).copied();
+        let peer_of = |id: SessionId| sessions.get(&id).map(|session| session.peer());
         let route = self.router.route(self.now, &received, peer_of, &mut out);
         match route {
             Route::Session(id) => assert!(self.sessions.contains_key(&id)),
@@ -179,13 +180,14 @@ impl Door {
                     assert_eq!(session.id(), id);
                     assert!(self.was_granted(token, source, id, tag), "a forged token");
                 }
-                let before = self.sessions.insert(session.id(), source);
+                let before = self.sessions.insert(session.id(), session);
                 assert!(before.is_none(), "a session opened twice");
-                let same = |peer: &&SocketAddr| peer.ip() == source.ip();
                 assert!(self.sessions.len() <= MAX_SESSIONS);
-                assert!(self.sessions.values().filter(same).count() <= MAX_SESSIONS_PER_ADDRESS);
+                let addresses = self.sessions.values().map(|it| it.peer().ip());
+                let of_this = addresses.filter(|ip| *ip == source.ip()).count();
+                assert!(of_this <= MAX_SESSIONS_PER_ADDRESS);
             }
-            Route::Reply(transmit) => {
+            Route::Reply(transmit) | Route::Full(transmit, _) => {
                 assert_eq!(transmit.destination, source);
                 assert!(transmit.len <= data.len(), "an amplifier");
                 assert_eq!(transmit.len, self.reply.len());
@@ -209,7 +211,7 @@ impl Door {
                     let grant = (source, header.session, tag, self.now);
                     self.grants.push((self.last_token.clone(), grant));
                 }
-                [Frame::Close(_)] => assert_eq!(header.kind, Kind::Reset),
+                [Frame::Close(_)] => assert!(matches!(header.kind, Kind::Reset | Kind::Control)),
                 other => panic!("a stateless answer of {other:?}"),
             },
             other => panic!("a stateless answer of {other:?}"),

@@ -1,7 +1,8 @@
 //! The receiver's blocks: chunks are put together into aligned writes, within a bounded memory.
 
-use crate::config::WRITE_BLOCK;
+use crate::config::{SMALL_WRITE_BLOCK, WRITE_BLOCK};
 use crate::id::FileIndex;
+use crate::memory::{MemoryPool, Share};
 use crate::range_set::RangeSet;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -9,6 +10,9 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 
 const BLOCK: u64 = WRITE_BLOCK as u64;
+const SMALL_BLOCK: u64 = SMALL_WRITE_BLOCK as u64;
+/// Buffers kept for the next blocks, so that their memory is not mapped anew each time.
+const MAX_SPARE: usize = 128;
 
 /// One write to ask of storage.
 #[derive(Debug)]
@@ -41,62 +45,84 @@ struct Buffer {
 pub struct Assembly {
     blocks: BTreeMap<(FileIndex, u64), Block>,
     buffers: BTreeMap<u64, Buffer>,
-    /// Buffers for the next blocks, so that their memory is not mapped anew each time. With those
-    /// in use they stay within the limit.
+    /// Buffers for the next blocks.
     spare: Vec<BytesMut>,
+    /// The session's part of the memory of all: what is held, and the spare buffers.
+    memory: Share,
+    /// Bytes of a block; changes only while none is being filled.
+    block: u64,
     /// Bytes of all buffers: those being filled and those being written.
     held: u64,
-    /// Bytes of the buffers being filled.
+    /// Bytes of the buffers being filled, and how many of them have not come.
     filling: u64,
+    unfilled: u64,
     limit: u64,
     tick: u64,
+    /// The tick of the last call of [`Self::flush_idle`].
+    idle_tick: u64,
     writes: VecDeque<PendingWrite>,
 }
 
 impl Assembly {
-    /// Holds at most about `limit` bytes, at least two blocks.
-    pub fn new(limit: usize) -> Self {
+    /// Holds at most about `limit` bytes, at least two blocks, and no more than its share of
+    /// `pool`.
+    pub fn new(limit: usize, pool: &MemoryPool) -> Self {
         Self {
             blocks: BTreeMap::new(),
             buffers: BTreeMap::new(),
             spare: Vec::new(),
+            memory: pool.share(),
+            block: BLOCK,
             held: 0,
             filling: 0,
+            unfilled: 0,
             limit: (limit as u64).max(2 * BLOCK),
             tick: 0,
+            idle_tick: 0,
             writes: VecDeque::new(),
         }
     }
 
-    /// Changes the limit.
-    pub fn set_limit(&mut self, limit: usize) {
-        self.limit = (limit as u64).max(2 * BLOCK);
-        let spare = self.room() / BLOCK;
-        self.spare
-            .truncate(usize::try_from(spare).unwrap_or(usize::MAX));
-        self.spare.shrink_to_fit();
-    }
-
-    /// The limit in bytes.
+    /// Bytes that may be held at the moment.
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.limit.min(self.memory.fair())
     }
 
-    /// Bytes that may still come.
+    /// Bytes that may still come. What is missing of a block that is being filled has its room.
     pub fn room(&self) -> u64 {
-        self.limit.saturating_sub(self.held)
+        let filled = self.held.saturating_sub(self.unfilled);
+        self.limit().saturating_sub(filled)
+    }
+
+    /// Whether storage has been asked for writes that have not ended.
+    pub fn is_writing(&self) -> bool {
+        !self.buffers.is_empty()
     }
 
     /// Takes bytes of a file of `size` bytes; answers whether there was memory for them.
     pub fn store(&mut self, file: FileIndex, size: u64, offset: u64, mut bytes: &[u8]) -> bool {
-        if self.held.saturating_add(2 * BLOCK) > self.limit.saturating_add(4 * BLOCK) {
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end > size {
             return false;
+        }
+        if self.blocks.is_empty() {
+            self.choose_block(self.limit() >= 2 * BLOCK);
+        }
+        if !self.take(self.new_bytes(file, size, offset..end)) {
+            // What is guaranteed are small blocks.
+            let may_shrink = self.blocks.is_empty() && self.block == BLOCK;
+            if may_shrink {
+                self.choose_block(false);
+            }
+            if !may_shrink || !self.take(self.new_bytes(file, size, offset..end)) {
+                return self.write_through(file, offset, bytes);
+            }
         }
         let mut at = offset;
         while !bytes.is_empty() {
-            let index = at / BLOCK;
-            let start = index * BLOCK;
-            let len = (size.saturating_sub(start)).min(BLOCK);
+            let index = at / self.block;
+            let start = index * self.block;
+            let len = (size.saturating_sub(start)).min(self.block);
             let within = at - start;
             let take = (len.saturating_sub(within)).min(bytes.len() as u64);
             if take == 0 {
@@ -107,7 +133,76 @@ impl Assembly {
             bytes = rest;
             at += take;
         }
+        if self.filling > self.limit() / 2 {
+            self.evict();
+        }
         true
+    }
+
+    /// Bytes of the blocks that `bytes` of a file lie in and that are not there yet.
+    fn new_bytes(&self, file: FileIndex, size: u64, bytes: Range<u64>) -> u64 {
+        let blocks = bytes.start / self.block..bytes.end.div_ceil(self.block);
+        blocks
+            .filter(|index| !self.blocks.contains_key(&(file, *index)))
+            .map(|index| size.saturating_sub(index * self.block).min(self.block))
+            .sum()
+    }
+
+    /// Many sessions that share the memory have small blocks.
+    fn choose_block(&mut self, is_large: bool) {
+        let block = if is_large { BLOCK } else { SMALL_BLOCK };
+        if block != self.block {
+            self.drop_spare();
+            self.block = block;
+        }
+    }
+
+    /// Takes memory, that of spare buffers where nothing else is left.
+    fn take(&mut self, bytes: u64) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        let limit = self.limit.saturating_add(2 * self.block);
+        if self.held.saturating_add(bytes) <= limit {
+            if self.memory.take(bytes) {
+                return true;
+            }
+            self.drop_spare();
+            if self.memory.take(bytes) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// There is no memory for another block: bytes that came alone are written alone. Where there
+    /// is none for them either, the blocks being filled are written as they are.
+    fn write_through(&mut self, file: FileIndex, offset: u64, bytes: &[u8]) -> bool {
+        let len = bytes.len() as u64;
+        if !self.take(len) {
+            if !self.is_writing() {
+                let keys: Vec<_> = self.blocks.keys().copied().collect();
+                keys.into_iter().for_each(|key| self.write_out(key));
+            }
+            return false;
+        }
+        self.tick += 1;
+        self.held += len;
+        let (buffer, data) = (self.tick, Bytes::copy_from_slice(bytes));
+        self.writes.push_back(PendingWrite {
+            file,
+            offset,
+            data: data.clone(),
+            buffer,
+        });
+        self.buffers.insert(buffer, Buffer { data, writes: 1 });
+        true
+    }
+
+    fn drop_spare(&mut self) {
+        for spare in self.spare.drain(..) {
+            self.memory.give(spare.len() as u64);
+        }
     }
 
     fn put(&mut self, file: FileIndex, index: u64, len: u64, within: u64, bytes: &[u8]) {
@@ -117,6 +212,7 @@ impl Assembly {
             let data = self.buffer(len as usize);
             self.held += len;
             self.filling += len;
+            self.unfilled += len;
             self.blocks.insert(
                 (file, index),
                 Block {
@@ -134,29 +230,22 @@ impl Assembly {
         if let Some(slot) = block.data.get_mut(within as usize..end as usize) {
             slot.copy_from_slice(bytes);
         }
-        block.filled.insert(within..end);
+        let new = block.filled.insert(within..end);
+        self.unfilled = self.unfilled.saturating_sub(new);
         if block.filled.count() == len {
             self.write_out((file, index));
-        } else if self.filling > self.limit / 2 {
-            self.evict();
         }
     }
 
     fn buffer(&mut self, len: usize) -> BytesMut {
-        if len == WRITE_BLOCK
+        if len as u64 == self.block
             && let Some(spare) = self.spare.pop()
         {
+            // Memory was taken for a new one; this one had its own.
+            self.memory.give(self.block);
             return spare;
         }
-        // A block of another size takes memory of its own.
-        if self.held.saturating_add(len as u64) > self.limit.saturating_sub(self.spare_bytes()) {
-            self.spare.pop();
-        }
         BytesMut::zeroed(len)
-    }
-
-    fn spare_bytes(&self) -> u64 {
-        self.spare.len().saturating_mul(WRITE_BLOCK) as u64
     }
 
     /// The block that was untouched for longest is written as far as it is filled.
@@ -172,19 +261,18 @@ impl Assembly {
     }
 
     fn write_out(&mut self, key: (FileIndex, u64)) {
-        let Some(block) = self.blocks.remove(&key) else {
+        let Some(block) = self.remove_block(key) else {
             return;
         };
         self.tick += 1;
         let buffer = self.tick;
         let data = block.data.freeze();
-        self.filling = self.filling.saturating_sub(data.len() as u64);
         let mut writes = 0;
         for range in block.filled.iter() {
             writes += 1;
             self.writes.push_back(PendingWrite {
                 file: key.0,
-                offset: key.1 * BLOCK + range.start,
+                offset: key.1 * self.block + range.start,
                 data: data.slice(range.start as usize..range.end as usize),
                 buffer,
             });
@@ -194,9 +282,21 @@ impl Assembly {
 
     /// Everything in `bytes` of the file is written without waiting for the rest of its blocks.
     pub fn flush(&mut self, file: FileIndex, bytes: Range<u64>) {
-        let blocks = (file, bytes.start / BLOCK)..(file, bytes.end.div_ceil(BLOCK));
+        let blocks = (file, bytes.start / self.block)..(file, bytes.end.div_ceil(self.block));
         let keys: Vec<_> = self.blocks.range(blocks).map(|(key, _)| *key).collect();
         keys.into_iter().for_each(|key| self.write_out(key));
+    }
+
+    /// Everything that nothing was added to since the last call is written: a sender that stops
+    /// half-way keeps no memory from the others.
+    pub fn flush_idle(&mut self) {
+        let idle = self.blocks.iter();
+        let idle: Vec<_> = idle
+            .filter(|(_, block)| block.used <= self.idle_tick)
+            .map(|(key, _)| *key)
+            .collect();
+        idle.into_iter().for_each(|key| self.write_out(key));
+        self.idle_tick = self.tick;
     }
 
     /// The next write to ask for.
@@ -216,22 +316,48 @@ impl Assembly {
         let Some(Buffer { data, .. }) = self.buffers.remove(&buffer) else {
             return;
         };
-        self.held = self.held.saturating_sub(data.len() as u64);
-        if data.len() == WRITE_BLOCK && self.spare_bytes().saturating_add(BLOCK) <= self.room() {
+        let len = data.len() as u64;
+        self.held = self.held.saturating_sub(len);
+        if !self.keep_spare(data) {
+            self.memory.give(len);
+        }
+        if self.held == 0 {
+            self.drop_spare();
+        }
+    }
+
+    /// Keeps a buffer for the next block, where that is a small part of what may be held.
+    fn keep_spare(&mut self, data: Bytes) -> bool {
+        let count = self.spare.len();
+        let is_wanted = data.len() as u64 == self.block
+            && count < MAX_SPARE
+            && (count as u64 + 1) * self.block <= self.limit() / 4;
+        if is_wanted {
             self.spare.extend(data.try_into_mut().ok());
         }
+        self.spare.len() > count
     }
 
     /// Forgets what was not written of a file.
     pub fn forget(&mut self, file: FileIndex) {
         let next = FileIndex(file.0.saturating_add(1));
         while let Some((&key, _)) = self.blocks.range((file, 0)..(next, 0)).next() {
-            if let Some(block) = self.blocks.remove(&key) {
+            if let Some(block) = self.remove_block(key) {
                 let len = block.data.len() as u64;
                 self.held = self.held.saturating_sub(len);
-                self.filling = self.filling.saturating_sub(len);
+                self.memory.give(len);
             }
         }
+    }
+
+    /// Takes a block out of those that are being filled.
+    fn remove_block(&mut self, key: (FileIndex, u64)) -> Option<Block> {
+        let block = self.blocks.remove(&key)?;
+        let len = block.data.len() as u64;
+        self.filling = self.filling.saturating_sub(len);
+        let missing = len.saturating_sub(block.filled.count());
+        self.unfilled = self.unfilled.saturating_sub(missing);
+        Some(block)
     }
 }
 
@@ -254,7 +380,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_is_written(seed: u64, size in 1_usize..600_000, chunk in 1_000_usize..9_000) {
+        fn every_byte_is_written(
+            seed: u64, size in 1_usize..600_000, chunk in 1_000_usize..9_000,
+            pool in 0_u64..300_000,
+        ) {
             let mut rng = Rng::new(seed);
             let content: Vec<u8> = (0..size).map(|at| (at * 7 + at / 255) as u8).collect();
             let mut order: Vec<usize> = (0..size.div_ceil(chunk)).collect();
@@ -264,29 +393,60 @@ mod tests {
                 order.swap(at, other);
             }
             let mut file = vec![0; size];
-            let mut assembly = Assembly::new(0);
+            let pool = MemoryPool::new(pool);
+            let mut assembly = Assembly::new(0, &pool);
             for at in order {
                 let (start, end) = (at * chunk, ((at + 1) * chunk).min(size));
                 let bytes = &content[start..end];
-                prop_assert!(assembly.store(FileIndex(0), size as u64, start as u64, bytes));
+                if !assembly.store(FileIndex(0), size as u64, start as u64, bytes) {
+                    take_all(&mut assembly, &mut file);
+                    prop_assert!(assembly.store(FileIndex(0), size as u64, start as u64, bytes));
+                }
                 take_all(&mut assembly, &mut file);
                 prop_assert!(assembly.held <= 4 * BLOCK);
+                prop_assert!(pool.held() >= assembly.held);
+                prop_assert!(pool.held() <= pool.size() + crate::memory::GUARANTEE);
             }
             assembly.flush(FileIndex(0), 0..size as u64);
             take_all(&mut assembly, &mut file);
             prop_assert!(file == content);
-            prop_assert_eq!((assembly.held, assembly.filling), (0, 0));
+            prop_assert_eq!((assembly.held, assembly.filling, assembly.unfilled), (0, 0, 0));
+            prop_assert_eq!(pool.held(), 0);
         }
     }
 
     #[test]
     fn memory_is_bounded_while_storage_is_slow() {
-        let mut assembly = Assembly::new(0);
+        let mut assembly = Assembly::new(0, &MemoryPool::new(10 * BLOCK));
         let size = 100 * BLOCK;
         let stored = (0..100)
             .filter(|at| assembly.store(FileIndex(0), size, at * BLOCK, &[1; WRITE_BLOCK]))
             .count();
         assert!((2..=8).contains(&stored), "{stored} blocks held");
         assert_eq!(assembly.room(), 0);
+    }
+    #[test]
+    fn a_session_gets_on_while_others_hold_everything() {
+        let pool = MemoryPool::new(8 * BLOCK);
+        let mut greedy = Assembly::new(8 << 20, &pool);
+        let size = 100 * BLOCK;
+        // The last byte of each block never comes.
+        (0..8).for_each(|at| {
+            greedy.store(FileIndex(0), size, at * BLOCK, &[1; WRITE_BLOCK - 1]);
+        });
+        assert!(pool.held() > 3 * BLOCK, "{}", pool.held());
+        let mut others: Vec<_> = (0..40).map(|_| Assembly::new(8 << 20, &pool)).collect();
+        let mut file = vec![0; 3 * WRITE_BLOCK];
+        for at in 0..3 * BLOCK / 1_024 {
+            for other in &mut others {
+                let stored = other.store(FileIndex(0), size, at * 1_024, &[2; 1_024]);
+                assert!(stored, "at {at}");
+                take_all(other, &mut file);
+            }
+            assert!(pool.held() <= pool.size() + 41 * crate::memory::GUARANTEE);
+        }
+        greedy.flush_idle();
+        greedy.flush_idle();
+        assert!(greedy.is_writing() && greedy.filling == 0);
     }
 }

@@ -1,6 +1,9 @@
 //! Which bytes a chunk number means: all files of a session laid out in one number space (SPEC.md,
 //! `chunks`).
 
+// What it computes with comes from a peer.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use crate::digest::{leaf_count, leaf_range};
 use crate::id::FileIndex;
 use alloc::vec::Vec;
@@ -68,7 +71,7 @@ impl Layout {
         let Some(&(first, size)) = self.files.get(file.as_usize()) else {
             return 0..0;
         };
-        first..first + size.div_ceil(self.chunk_size)
+        first..first.saturating_add(size.div_ceil(self.chunk_size))
     }
 
     /// The file that a chunk belongs to.
@@ -85,27 +88,36 @@ impl Layout {
     pub fn place(&self, chunk: u64) -> Option<Place> {
         let file = self.file_of(chunk)?;
         let &(first, size) = self.files.get(file.as_usize())?;
-        let offset = (chunk - first) * self.chunk_size;
-        let len = (size - offset).min(self.chunk_size) as usize;
+        let offset = chunk.saturating_sub(first).saturating_mul(self.chunk_size);
+        let len = size.saturating_sub(offset).min(self.chunk_size) as usize;
         Some(Place { file, offset, len })
+    }
+
+    /// How many chunks these bytes fill.
+    fn full_chunks(&self, bytes: u64) -> u64 {
+        bytes.checked_div(self.chunk_size).unwrap_or_default()
     }
 
     /// The chunks that have a byte in `bytes` of a file.
     pub fn chunks_touching(&self, file: FileIndex, bytes: Range<u64>) -> Range<u64> {
         let all = self.chunks(file);
-        let from = all.start + bytes.start / self.chunk_size;
-        let to = all.start + bytes.end.div_ceil(self.chunk_size);
+        let from = all.start.saturating_add(self.full_chunks(bytes.start));
+        let to = all
+            .start
+            .saturating_add(bytes.end.div_ceil(self.chunk_size));
         from.min(all.end)..to.min(all.end)
     }
 
     /// The chunks all of whose bytes lie in `bytes` of a file.
     pub fn chunks_within(&self, file: FileIndex, bytes: Range<u64>) -> Range<u64> {
         let all = self.chunks(file);
-        let from = all.start + bytes.start.div_ceil(self.chunk_size);
+        let from = all
+            .start
+            .saturating_add(bytes.start.div_ceil(self.chunk_size));
         let to = if bytes.end >= self.size(file) {
             all.end
         } else {
-            all.start + bytes.end / self.chunk_size
+            all.start.saturating_add(self.full_chunks(bytes.end))
         };
         from.min(to)..to
     }

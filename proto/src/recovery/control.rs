@@ -108,7 +108,7 @@ impl ControlSender {
     /// it are lost and queued again. `None` if the peer acknowledges what was never sent.
     pub fn on_ack(&mut self, ack: &BlockAck, lost_below: u64) -> Option<()> {
         let end = self.base + self.blocks.len() as u64;
-        if ack.next > ack.end || ack.end > end {
+        if ack.next > ack.end || ack.end > end || ack.missing.len() > BlockAck::MAX_RUNS {
             return None;
         }
         let missing = ranges(&ack.missing, ack.next, ack.end)?;
@@ -158,12 +158,23 @@ pub struct ControlReceiver {
     next: u64,
     /// Blocks that came before their turn.
     early: BTreeMap<u64, Vec<u8>>,
+    early_bytes: usize,
     /// Bytes in order that are not a whole message yet.
     bytes: Vec<u8>,
     read: usize,
 }
 
 impl ControlReceiver {
+    /// Bytes of messages that are not whole, and of blocks that came before their turn.
+    pub fn held(&self) -> usize {
+        self.early_bytes + self.bytes.len()
+    }
+
+    /// Whether this is the block that everything waits for.
+    pub fn is_next(&self, sequence: u64) -> bool {
+        sequence == self.next
+    }
+
     /// Takes a block; answers whether it was new.
     pub fn on_block(&mut self, sequence: u64, bytes: &[u8]) -> bool {
         let is_within = sequence >= self.next && sequence - self.next < BLOCK_WINDOW;
@@ -171,7 +182,9 @@ impl ControlReceiver {
             return false;
         }
         self.early.insert(sequence, bytes.to_vec());
+        self.early_bytes += bytes.len();
         while let Some(block) = self.early.remove(&self.next) {
+            self.early_bytes -= block.len();
             self.bytes.extend_from_slice(&block);
             self.next += 1;
         }
@@ -294,6 +307,24 @@ mod tests {
             end: 2,
             missing: Vec::new(),
         };
+        assert_eq!(tx.on_ack(&ack, 0), None);
+    }
+    #[test]
+    fn a_list_that_is_too_long_is_noticed() {
+        // SPEC: R-frame-ack-3
+        let mut tx = ControlSender::default();
+        for number in 0..100 {
+            tx.push(&Message::OfferEnd { files: 1 });
+            assert!(tx.next(64).is_some());
+            tx.on_sent(number, number);
+        }
+        let mut ack = BlockAck {
+            next: 0,
+            end: 100,
+            missing: alloc::vec![GapRun { gap: 1, run: 1 }; BlockAck::MAX_RUNS],
+        };
+        assert_eq!(tx.on_ack(&ack, 0), Some(()));
+        ack.missing.push(GapRun { gap: 1, run: 1 });
         assert_eq!(tx.on_ack(&ack, 0), None);
     }
 }

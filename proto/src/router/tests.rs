@@ -1,5 +1,7 @@
 use super::*;
-use crate::wire::frame::Hello;
+use crate::config::{PROGRESS_WINDOW, PROGRESS_WINDOWS};
+use crate::machine::{Input, Machine, Output};
+use crate::wire::frame::{Hello, Ping};
 use alloc::vec;
 
 const SECRET: [u8; 32] = [7; 32];
@@ -52,7 +54,7 @@ impl Bench {
         };
         let known = self.known;
         let route = self.router.route(self.now, &received, |_| known, &mut out);
-        if let Route::Reply(transmit) = &route {
+        if let Route::Reply(transmit) | Route::Full(transmit, _) = &route {
             assert!(
                 transmit.len <= data.len(),
                 "the answer is larger than the question"
@@ -123,16 +125,20 @@ fn caps_are_kept_and_an_ended_session_stays_ended() {
     // SPEC: R-handshake-5
     let mut bench = Bench::new();
     let token = bench.token(peer(1));
-    assert!(matches!(
-        bench.route(peer(1), &hello(&token, 200)),
-        Route::Incoming(_)
-    ));
+    let Route::Incoming(session) = bench.route(peer(1), &hello(&token, 200)) else {
+        panic!("not opened");
+    };
     let other = bench.token(peer(2));
-    assert!(
-        matches!(bench.route(peer(2), &hello(&other, 200)), Route::Reply(_)),
-        "busy"
-    );
-    bench.router.on_closed(bench.now, ID, peer(1));
+    let crowd = Crowd::Of(peer(1).ip());
+    for is_first in [true, false] {
+        match bench.route(peer(2), &hello(&other, 200)) {
+            Route::Full(_, full) if is_first => assert_eq!(full, crowd),
+            Route::Reply(_) if !is_first => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(weakest(crowd, [&*session].into_iter()), None, "it is new");
+    bench.router.on_closed(bench.now, &session);
     let again = bench.route(peer(1), &hello(&token, 200));
     assert!(
         matches!(again, Route::Drop(DropReason::Ignored)),
@@ -192,4 +198,125 @@ fn unknown_sessions_and_versions_get_a_small_answer_or_none() {
             ));
         }
     }
+}
+
+fn open(bench: &mut Bench) -> Box<IncomingSession> {
+    let token = bench.token(peer(1));
+    let hello = hello(&token, 200);
+    let Route::Incoming(mut session) = bench.route(peer(1), &hello) else {
+        panic!("not opened");
+    };
+    let received = Received {
+        source: peer(1),
+        ecn: Ecn::NotEct,
+        data: &hello,
+    };
+    session.handle(bench.now, Input::Datagram(received));
+    poll(bench.now, &mut session);
+    session
+}
+
+/// Polls until there is nothing to do; answers whether the session is over.
+fn poll(now: Instant, session: &mut IncomingSession) -> bool {
+    let mut bytes = Vec::new();
+    loop {
+        match session.poll(now, &mut TransmitBuf::new(&mut bytes, 1)) {
+            Output::Wait(_) => return false,
+            Output::Done => return true,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn who_missed_the_goodbye_gets_it_again() {
+    // SPEC: R-closing-6
+    let mut bench = Bench::new();
+    let mut session = open(&mut bench);
+    let reason = Failure::new(ErrorCode::QUOTA, "x".repeat(200));
+    session.handle(bench.now, Input::Abort(reason));
+    assert!(poll(bench.now, &mut session), "it said goodbye, once");
+    bench.router.on_closed(bench.now, &session);
+    let mut data = Vec::new();
+    crate::wire::packet::encode_data(&mut data, ID, PacketNumber(1), 0, &[0; 1_100]);
+    let mut damaged = data.clone();
+    damaged[30] ^= 1;
+    for (source, data) in [(peer(2), &data), (peer(1), &damaged)] {
+        assert!(matches!(bench.route(source, data), Route::Drop(_)));
+    }
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        assert!(matches!(bench.route(peer(1), &data), Route::Reply(_)));
+        let Ok(Packet::Frames {
+            header,
+            tag: TAG,
+            frames,
+        }) = Packet::decode(&bench.reply)
+        else {
+            panic!("no frames");
+        };
+        assert_eq!(header.kind, Kind::Control);
+        numbers.push(header.number.0);
+        let [Frame::Close(close)] = frames.as_slice() else {
+            panic!("{frames:?}");
+        };
+        assert_eq!(close.failure.as_ref().unwrap().code, ErrorCode::QUOTA);
+        assert!(
+            matches!(bench.route(peer(1), &data), Route::Drop(_)),
+            "so soon"
+        );
+        bench.now = bench.now + CLOSE_INTERVAL;
+    }
+    assert!(
+        numbers.is_sorted() && numbers[0] < numbers[2],
+        "{numbers:?}"
+    );
+    // A small question gets a small answer, without the text.
+    let ping = Frame::Ping(Ping {
+        sent_end: 0,
+        interval_us: 0,
+    });
+    let mut packet = FrameWriter::new(Kind::Control, ID, PacketNumber(9), TAG, 1_200);
+    packet.push(&ping);
+    packet.push(&ping);
+    let mut small = Vec::new();
+    packet.finish(&mut small);
+    assert!(matches!(bench.route(peer(1), &small), Route::Reply(_)));
+    bench.now = bench.now + TOKEN_LIFETIME + CLOSE_INTERVAL;
+    bench.router.forget_ended(bench.now);
+    assert!(matches!(bench.route(peer(1), &data), Route::Drop(_)));
+}
+
+#[test]
+fn a_session_that_gets_nowhere_gives_its_place() {
+    // SPEC: R-progress-2
+    let mut bench = Bench::new();
+    let mut session = open(&mut bench);
+    let weak = |session: &IncomingSession| weakest(Crowd::All, [session].into_iter());
+    assert_eq!(weak(&session), None);
+    for _ in 0..PROGRESS_WINDOWS - 1 {
+        bench.now = bench.now + PROGRESS_WINDOW;
+        assert!(!poll(bench.now, &mut session));
+        assert_eq!(weak(&session), Some(ID));
+        // A sign of life is no progress.
+        let ping = Frame::Ping(Ping {
+            sent_end: 0,
+            interval_us: 0,
+        });
+        let number = PacketNumber(bench.now.as_nanos());
+        let mut packet = FrameWriter::new(Kind::Control, ID, number, TAG, 1_200);
+        packet.push(&ping);
+        let mut data = Vec::new();
+        packet.finish(&mut data);
+        let received = Received {
+            source: peer(1),
+            ecn: Ecn::NotEct,
+            data: &data,
+        };
+        session.handle(bench.now, Input::Datagram(received));
+    }
+    let elsewhere = Crowd::Of(SocketAddr::from(([10, 9, 9, 9], 1)).ip());
+    assert_eq!(weakest(elsewhere, [&*session].into_iter()), None);
+    bench.now = bench.now + PROGRESS_WINDOW;
+    assert!(poll(bench.now, &mut session), "its time is up");
 }

@@ -5,6 +5,7 @@ mod incoming;
 mod outgoing;
 
 pub use incoming::IncomingSession;
+pub(crate) use incoming::{CLOSE_INTERVAL, Epitaph};
 pub use outgoing::OutgoingSession;
 
 use crate::time::Duration;
@@ -29,6 +30,8 @@ pub struct SenderStats {
     /// Bytes of a full packet of file content: less than at first where the path came to carry
     /// less.
     pub packet_size: u64,
+    /// The most work that one report made: files, runs and repairs that it was compared with.
+    pub report_steps: u64,
 }
 
 /// Counters of a receiving session.

@@ -45,6 +45,11 @@ impl From<&Entry> for WireEntry {
 }
 
 impl WireEntry {
+    /// Whether its numbers are such as can be: a time has less than a second of nanoseconds.
+    pub fn is_possible(&self) -> bool {
+        self.modified.is_none_or(|time| time.nanos < 1_000_000_000)
+    }
+
     /// The line with its name checked and its permission bits cut down to those that may travel.
     pub fn into_entry(self) -> Result<Entry, NameError> {
         Ok(Entry {

@@ -4,6 +4,7 @@ use super::frame::Frame;
 use super::header::{HEADER_LEN, Header, Kind, VERSION, VERSION_LIST};
 use super::tlv::TLV_HEADER_LEN;
 use super::{DecodeError, checksum, tlv};
+use crate::config::MIN_DATAGRAM;
 use crate::id::{PacketNumber, SessionId};
 use alloc::vec::Vec;
 
@@ -72,6 +73,12 @@ impl<'a> Packet<'a> {
             .split_first_chunk::<8>()
             .ok_or(DecodeError::Truncated)?;
         let fixed = u64::from_be_bytes(*fixed);
+        // Hello packets probe the path, all others of frames fit every path.
+        if !matches!(header.kind, Kind::Hello | Kind::Data | Kind::Part)
+            && datagram.len() > MIN_DATAGRAM
+        {
+            return Err(DecodeError::Oversized);
+        }
         if header.kind == Kind::Data {
             return Ok(Self::Data {
                 header,

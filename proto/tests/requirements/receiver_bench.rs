@@ -134,7 +134,7 @@ impl Bench {
         let mut reply = Vec::new();
         let mut out = TransmitBuf::new(&mut reply, 1);
         match self.router.route(self.now, &received, |_| peer, &mut out) {
-            Route::Reply(transmit) => {
+            Route::Reply(transmit) | Route::Full(transmit, _) => {
                 // SPEC: R-stateless-answers-1
                 assert!(transmit.len <= data.len());
                 return Ok(Some(reply));

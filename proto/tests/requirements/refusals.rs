@@ -6,7 +6,7 @@ use xfer_proto::config::ReceiverConfig;
 use xfer_proto::digest::empty;
 use xfer_proto::error::ErrorCode;
 use xfer_proto::id::FileIndex;
-use xfer_proto::manifest::EntryKind;
+use xfer_proto::manifest::{EntryKind, Timestamp};
 use xfer_proto::wire::frame::{Ack, BlockAck, Frame, GapRun};
 use xfer_proto::wire::message::{Message, WireEntry};
 
@@ -89,6 +89,46 @@ fn offers_that_cannot_be() {
     let mut bench = Bench::open_with(config);
     bench.offer(0, &[("a", 1), ("b", 1), ("c", 1)]);
     assert_eq!(bench.seen.closes, [Some(ErrorCode::TOO_MANY_FILES)]);
+}
+
+#[test]
+fn offers_of_nothing_and_times_that_cannot_be() {
+    // SPEC: R-offer-7
+    breaks_the_protocol(|bench| bench.offer(0, &[]));
+    let entry = |nanos| WireEntry {
+        name: b"a".to_vec(),
+        kind: EntryKind::File,
+        size: 1,
+        modified: Some(Timestamp { seconds: 0, nanos }),
+        mode: None,
+        identity: None,
+    };
+    let offer = |nanos| Message::Offer {
+        first: FileIndex(0),
+        entries: vec![entry(nanos)],
+    };
+    breaks_the_protocol(|bench| bench.say(&offer(1_000_000_000)));
+    let mut bench = Bench::open();
+    bench.say(&offer(999_999_999));
+    assert!(bench.seen.closes.is_empty());
+}
+
+#[test]
+fn lists_that_are_too_long() {
+    // SPEC: R-leaves-3
+    let leaves = |count| Message::Leaves {
+        file: FileIndex(0),
+        first: 0,
+        values: vec![empty(); count],
+    };
+    breaks_the_protocol(|bench| {
+        bench.offer_all(&[("a", 300 * LEAF)]);
+        bench.say(&leaves(257));
+    });
+    let mut bench = Bench::open();
+    bench.offer_all(&[("a", 300 * LEAF)]);
+    bench.say(&leaves(256));
+    assert!(bench.seen.closes.is_empty());
 }
 
 #[test]

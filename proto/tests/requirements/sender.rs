@@ -204,6 +204,22 @@ fn what_is_missing_and_overtaken_is_sent_again_once() {
 }
 
 #[test]
+fn a_file_is_held_once_and_in_time() {
+    // SPEC: R-hold-3
+    let say = |messages: &[Message]| {
+        let mut bench = Bench::with_token(&[2 * LEAF + 7]);
+        messages.iter().for_each(|message| bench.say(message));
+        bench.closed
+    };
+    let (hold, want) = (Message::Hold { file: FILE }, Message::Want { file: FILE });
+    let answer = Message::Answer { through: 1 };
+    let broken = Some(Err(ErrorCode::PROTOCOL));
+    assert_eq!(say(&[hold.clone(), answer.clone(), want.clone()]), None);
+    assert_eq!(say(&[hold.clone(), want, hold.clone()]), broken);
+    assert_eq!(say(&[answer, hold]), broken);
+}
+
+#[test]
 fn a_held_file_is_read_and_not_sent() {
     // SPEC: R-hold-1, R-hold-2, R-leaves-1, R-eof-1, R-leaves-3, R-digest-1
     let mut bench = Bench::with_token(&[2 * LEAF + 7]);

@@ -11,8 +11,8 @@ use xfer_sim::whole::Course;
 
 /// What `--help` would say.
 pub const USAGE: &str = "\
-xfer-sim seeds [--from N] [--count N] [--profile quick|full] [--threads N] [--show N]
-xfer-sim replay SEED [--profile quick|full] [--trace]
+xfer-sim seeds [--from N] [--count N] [--profile quick|full|evil] [--threads N] [--show N]
+xfer-sim replay SEED [--profile quick|full|evil] [--trace]
 xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show N]
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
                [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
@@ -125,6 +125,7 @@ impl SeedsArgs {
         match self.profile {
             Profile::Quick => "quick",
             Profile::Full => "full",
+            Profile::Evil => "evil",
         }
     }
 }
@@ -305,6 +306,7 @@ impl Rest {
         match self.text("--profile")?.as_deref() {
             None | Some("quick") => Ok(Profile::Quick),
             Some("full") => Ok(Profile::Full),
+            Some("evil") => Ok(Profile::Evil),
             Some(other) => Err(format!("unknown profile `{other}`")),
         }
     }

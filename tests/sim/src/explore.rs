@@ -162,6 +162,7 @@ impl Space {
             },
             forward: 0,
             ingress: None,
+            is_evil: false,
             reverse: 1,
             extra_delay: 0,
             max_segments: 64,

@@ -19,5 +19,6 @@ pub mod storage;
 mod stranger;
 pub mod table;
 pub mod trace;
+pub mod traitor;
 pub mod whole;
 pub mod world;

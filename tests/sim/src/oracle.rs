@@ -7,9 +7,13 @@ use crate::trace::Seconds;
 use xfer_proto::digest::LEAF_SIZE;
 use xfer_proto::id::FileIndex;
 use xfer_proto::machine::FileStatus;
+use xfer_proto::memory::GUARANTEE;
 
 /// Most storage operations of one host at once, for each of its sessions.
 const MAX_OPS: usize = 4_096;
+
+/// Most steps that one report may make a sender take.
+const MAX_REPORT_STEPS: u64 = 20_000;
 
 /// Checks one report of a machine against the disk and the manifest.
 pub(crate) fn check_said(
@@ -27,6 +31,17 @@ pub(crate) fn check_said(
         violations.push(format!("{who} reports on an unknown session"));
         return;
     };
+    if spec.is_evil {
+        let disk = disk.committed(said.session, said.file);
+        if let FileStatus::Committed(digest) = &said.status
+            && !said.by_sender
+            && disk != Some(*digest)
+        {
+            let file = said.file;
+            violations.push(format!("{who} says that {file:?} is committed, to a liar"));
+        }
+        return;
+    }
     let at = said.file.as_usize();
     let (Some(entry), Some(content)) = (spec.manifest.get(at), spec.files.get(at)) else {
         violations.push(format!("{who} reports on {:?}, never offered", said.file));
@@ -58,7 +73,8 @@ pub(crate) fn check_said(
 
 /// Checks that the last run of every sender's command brought every file.
 pub(crate) fn check_success(senders: &[SenderHost], disk: &Disk, violations: &mut Vec<String>) {
-    for (at, sender) in senders.iter().enumerate() {
+    let honest = senders.iter().filter(|sender| !sender.spec().is_evil);
+    for (at, sender) in honest.enumerate() {
         let Some(last) = sender.attempts.last() else {
             violations.push(format!("sender {at} never started"));
             continue;
@@ -109,6 +125,32 @@ pub(crate) fn check_storage_peaks(
         violations.push(format!(
             "the receiver had {} storage operations and {} bytes under way at once",
             report.peak_ops, report.peak_bytes
+        ));
+    }
+}
+
+/// Checks that no report made a sender do more than what is in flight explains.
+pub(crate) fn check_work(senders: &[SenderHost], violations: &mut Vec<String>) {
+    for (at, sender) in senders.iter().enumerate() {
+        let attempts = sender.attempts.iter();
+        let most = attempts.map(|attempt| attempt.stats.report_steps).max();
+        if most.unwrap_or(0) > MAX_REPORT_STEPS {
+            violations.push(format!("a report made sender {at} take {most:?} steps"));
+        }
+    }
+}
+
+/// Checks that the sessions of the receiver hold no more memory than they may.
+pub(crate) fn check_memory(receiver: &ReceiverHost, violations: &mut Vec<String>) {
+    let (pool, sessions) = (receiver.memory(), receiver.session_count());
+    let allowed = match sessions {
+        0 => 0,
+        _ => pool.size() + GUARANTEE * sessions as u64,
+    };
+    if pool.held() > allowed {
+        violations.push(format!(
+            "{sessions} sessions of the receiver hold {} bytes, {allowed} are allowed",
+            pool.held()
         ));
     }
 }

@@ -1,5 +1,7 @@
 //! Scenarios from seeds: files, links, storage and faults, all drawn from one number.
 
+mod evil;
+
 use crate::content::Content;
 use crate::host::{ReceiverSpec, SenderSpec};
 use crate::network::{Burst, LinkChange, LinkConfig};
@@ -22,6 +24,8 @@ pub enum Profile {
     Quick,
     /// A bad network, bad storage, files that are there already, crashes and interruptions.
     Full,
+    /// A bad network, and one end of a session that breaks the protocol on purpose.
+    Evil,
 }
 
 /// Something on the disk before the run.
@@ -132,7 +136,10 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     if profile == Profile::Full {
         draw.misfortune(&mut plan);
     }
-    if draw.one_in(100) {
+    if profile == Profile::Evil {
+        draw.treason(&mut plan);
+        plan.scenario.deadline = deadline(&plan.scenario);
+    } else if draw.one_in(100) {
         draw.dead_host(&mut plan.scenario);
     } else {
         path::change(&mut draw.0, &mut plan.scenario);
@@ -331,6 +338,7 @@ impl Draw {
             },
             forward: 0,
             ingress: None,
+            is_evil: false,
             reverse: 1,
             extra_delay: if at == 0 { 0 } else { self.below(MILLISECOND) },
             max_segments: if self.one_in(2) { 1 } else { 64 },

@@ -9,6 +9,7 @@ use crate::queue::{Event, EventQueue, Nanos};
 use crate::storage::Disk;
 use crate::stranger::Stranger;
 use crate::trace::Trace;
+use crate::traitor::{Traitor, Treason};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use xfer_proto::error::{ErrorCode, Failure};
@@ -65,8 +66,12 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Datagrams that a stranger sends for each million of packets that arrive.
     pub stranger_ppm: u32,
-    /// By when everything must be over.
+    /// Who lies.
+    pub treason: Option<Treason>,
+    /// By when every honest sender must be through.
     pub deadline: Nanos,
+    /// How long after that everything else must be over.
+    pub patience: Nanos,
     /// Whether a host is polled after every single event instead of once an instant.
     pub polls_eagerly: bool,
     /// Whether every file of every sender must be there at the end.
@@ -114,8 +119,10 @@ pub struct World {
     faults: Vec<Fault>,
     by_event: Vec<(u64, u32)>,
     stranger: Stranger,
+    traitor: Traitor,
     down: u32,
     deadline: Nanos,
+    patience: Nanos,
     polls_eagerly: bool,
     must_succeed: bool,
     buffer: Vec<u8>,
@@ -175,8 +182,10 @@ impl World {
             faults: scenario.faults,
             by_event,
             stranger: Stranger::new(scenario.stranger_ppm, rng.next_u64()),
+            traitor: Traitor::new(scenario.treason, !scenario.seed),
             down: 0,
             deadline: scenario.deadline,
+            patience: scenario.patience,
             polls_eagerly: scenario.polls_eagerly,
             must_succeed: scenario.must_succeed,
             buffer: Vec::with_capacity(65_536),
@@ -230,6 +239,11 @@ impl World {
     /// Runs to the end and judges.
     pub fn run(mut self) -> Outcome {
         self.run_until(self.deadline);
+        let mut honest = self.senders.iter().filter(|it| !it.spec().is_evil);
+        let is_through = honest.all(SenderHost::is_finished);
+        if is_through {
+            self.run_until(self.deadline + self.patience);
+        }
         if !self.is_over() {
             self.violations
                 .push(oracle::unfinished(self.now, &self.senders, &self.receiver));
@@ -237,6 +251,7 @@ impl World {
             oracle::check_success(&self.senders, &self.receiver.disk, &mut self.violations);
         }
         oracle::check_storage_peaks(&self.senders, &self.receiver, &mut self.violations);
+        oracle::check_work(&self.senders, &mut self.violations);
         Outcome {
             finished_at: self.now,
             receiver: self.receiver.report(),
@@ -340,7 +355,14 @@ impl World {
         // The content leaves its packet while a host reads it, because the host may send in reply.
         let data = std::mem::take(&mut packet.data);
         let forged = self.stranger.on_packet(source, node, &data);
-        self.hand_over(node, source, destination, &data);
+        match self.traitor.on_packet(source, node, &data) {
+            None => self.hand_over(node, source, destination, &data),
+            Some(lies) => {
+                for (source, lie) in lies {
+                    self.hand_over(node, source, destination, &lie);
+                }
+            }
+        }
         if let Some(forged) = forged {
             self.hand_over(node, forged.source, destination, &forged.data);
         }
@@ -375,8 +397,12 @@ impl World {
         let mut session = None;
         self.with_sender(node, |sender, outside| session = sender.start(outside));
         if let (Some(session), Some(sender)) = (session, self.senders.get(node as usize - 1)) {
-            let files = sender.spec().files.clone();
-            self.receiver.disk.expect(session, files);
+            let spec = sender.spec();
+            self.receiver.disk.expect(session, spec.files.clone());
+            if spec.is_evil {
+                let manifest = spec.manifest.clone();
+                self.receiver.disk.distrust(session, manifest);
+            }
         }
     }
 
@@ -423,6 +449,7 @@ impl World {
             }
         }
         self.buffer = buffer;
+        oracle::check_memory(&self.receiver, &mut self.violations);
         for said in self.said.drain(..) {
             oracle::check_said(
                 &said,

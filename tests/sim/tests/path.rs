@@ -91,6 +91,7 @@ impl Way {
                     identity: None,
                 }],
                 files: Rc::new(vec![content]),
+                is_evil: false,
                 config: SenderConfig {
                     max_datagram: self.max_datagram,
                     ..SenderConfig::default()

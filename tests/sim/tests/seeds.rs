@@ -14,6 +14,16 @@ const REGRESSIONS: &[(Profile, u64, &str)] = &[
         3366,
         "copies were read again each, from leaf after leaf",
     ),
+    (
+        Profile::Evil,
+        304,
+        "the message that others waited for was refused for want of memory",
+    ),
+    (
+        Profile::Evil,
+        706_661,
+        "a session that trickled was excused by the writes that it caused",
+    ),
 ];
 
 fn check(profile: Profile, seed: u64, why: &str) {
@@ -27,10 +37,11 @@ fn check(profile: Profile, seed: u64, why: &str) {
 
 #[test]
 fn the_same_seed_makes_the_same_run() {
-    for seed in 0..40 {
-        let profile = match seed % 2 {
+    for seed in 0..42 {
+        let profile = match seed % 3 {
             0 => Profile::Quick,
-            _ => Profile::Full,
+            1 => Profile::Full,
+            _ => Profile::Evil,
         };
         let (one, two) = (run(seed, profile, false), run(seed, profile, true));
         assert_eq!(one.trace_hash, two.trace_hash, "seed {seed}");
@@ -55,4 +66,9 @@ fn a_bad_network_does_no_harm() {
 fn bad_storage_and_crashes_do_no_harm() {
     // SPEC: R-commit-1, R-commit-2
     (0..250).for_each(|seed| check(Profile::Full, seed, ""));
+}
+
+#[test]
+fn a_liar_does_no_harm_to_others() {
+    (0..100).for_each(|seed| check(Profile::Evil, seed, ""));
 }

@@ -97,13 +97,18 @@ impl IncomingSession {
             return false;
         }
         let is_stored = self.store(place, payload);
-        self.host_drops = self.host_drops.saturating_add(u64::from(!is_stored));
+        if !is_stored {
+            self.host_drops = self.host_drops.saturating_add(1);
+            // Blocks may have been given up to make room.
+            self.ask_writes();
+        }
         is_stored
     }
 
     fn on_chunk_whole(&mut self, now: Instant, chunk: u64, place: Place) {
         self.parts.forget(chunk..chunk + 1);
         self.received.insert(chunk..chunk + 1);
+        self.progress.on_bytes(place.len as u64);
         if let Some(state) = self.files.get_mut(place.file) {
             state.started.get_or_insert(now);
         }
@@ -124,11 +129,11 @@ impl IncomingSession {
 
     /// Whether a chunk may be noted: what fills a hole from its border always may, what makes one
     /// more range only while there are few.
-    fn has_range_for(&self, chunk: u64) -> bool {
-        self.received.range_count() < MAX_RANGES
-            || chunk == self.received.first_missing()
+    fn has_range_for(&mut self, chunk: u64) -> bool {
+        chunk == self.received.first_missing()
             || self.received.contains(chunk.saturating_sub(1))
             || self.received.contains(chunk.saturating_add(1))
+            || (self.received.range_count() < MAX_RANGES && self.may_book_hole())
     }
 
     /// Takes the bytes of a chunk that belong to leaves which are not complete: what is verified is
@@ -157,7 +162,7 @@ impl IncomingSession {
         true
     }
 
-    fn ask_writes(&mut self) {
+    pub(super) fn ask_writes(&mut self) {
         while let Some(write) = self.assembly.next_write() {
             let op = self.op(
                 write.file,
@@ -243,6 +248,11 @@ impl IncomingSession {
         };
         let was_held = state.phase == FilePhase::Replacing;
         if prepared == Prepared::Existing {
+            if was_held {
+                // A file is held once: the sender would not bear a second time.
+                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
+                return self.finish(now, file, Err((failure, false)));
+            }
             return self.hold(file);
         }
         state.phase = FilePhase::Receiving;
@@ -321,6 +331,7 @@ impl IncomingSession {
             state.missing = 0;
             state.value = Some(value);
             state.is_resumed = true;
+            self.files.on_backed(file, index);
             let chunks = self.files.layout.chunks_within(file, bytes);
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {

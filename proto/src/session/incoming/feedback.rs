@@ -142,6 +142,7 @@ impl IncomingSession {
         );
         if self.reporting.is_due {
             self.timers.stop(Timer::Report);
+            self.books.settle(self.book_bytes());
             let (report, next_page) = self.report(now);
             let is_window_low = report.window < self.assembly.limit() / 2;
             packet.push(&Frame::Report(report));
@@ -181,9 +182,13 @@ impl IncomingSession {
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {
         if !self.timers.take_due(Timer::Close, now) {
-            self.phase = Phase::Closed;
+            // What storage still writes counts as held, and is nobody else's.
+            if self.closed_at.is_some() && !self.assembly.is_writing() {
+                self.phase = Phase::Closed;
+            }
             return false;
         }
+        self.closed_at = Some(now);
         let number = self.next_number;
         self.next_number += 1;
         let mut packet = FrameWriter::new(

@@ -42,6 +42,8 @@ pub(super) struct LeafState {
     pub expected: Option<Digest>,
     /// It was kept from an earlier session: that it differs is nobody's fault.
     pub is_resumed: bool,
+    /// Only the value is known that the sender announced: it counts in [`Files::announced`].
+    pub is_only_announced: bool,
 }
 
 /// One file.
@@ -74,6 +76,7 @@ impl LeafState {
             value: None,
             expected: None,
             is_resumed: false,
+            is_only_announced: false,
         }
     }
 }
@@ -116,6 +119,8 @@ pub(super) struct Files {
     /// Number of files, once the offer is complete.
     pub total: Option<u32>,
     pub open: usize,
+    /// Leaves of which nothing but the value is known.
+    pub announced: u64,
     pub offered_bytes: u64,
     pub name_bytes: u64,
 }
@@ -130,6 +135,7 @@ impl Files {
             answered: 0,
             total: None,
             open: 0,
+            announced: 0,
             offered_bytes: 0,
             name_bytes: 0,
         }
@@ -164,6 +170,35 @@ impl Files {
         )
     }
 
+    /// The sender announced the value of a leaf. Answers whether it was new.
+    pub fn announce(&mut self, file: FileIndex, index: u64, value: Digest) -> bool {
+        let is_known = self.knows_leaf(file, index);
+        let Some(leaf) = self.leaf(file, index) else {
+            return false;
+        };
+        let is_new = leaf.expected.replace(value).is_none();
+        if !is_known {
+            leaf.is_only_announced = true;
+            self.announced += 1;
+        }
+        is_new
+    }
+
+    /// Whether anything is known of a leaf.
+    pub fn knows_leaf(&self, file: FileIndex, index: u64) -> bool {
+        self.get(file)
+            .is_some_and(|file| file.leaves.contains_key(&index))
+    }
+
+    /// Content of the leaf is there: its value is worth its memory.
+    pub fn on_backed(&mut self, file: FileIndex, index: u64) {
+        if let Some(leaf) = self.leaf(file, index)
+            && core::mem::take(&mut leaf.is_only_announced)
+        {
+            self.announced -= 1;
+        }
+    }
+
     /// Nothing of the file counts as come; what the sender announced is kept.
     pub fn restart(&mut self, file: FileIndex) {
         let size = self.layout.size(file);
@@ -174,6 +209,7 @@ impl Files {
         for (index, leaf) in &mut state.leaves {
             *leaf = LeafState {
                 expected: leaf.expected,
+                is_only_announced: leaf.is_only_announced,
                 ..LeafState::new(layout.leaf(file, *index))
             };
         }
@@ -187,6 +223,7 @@ impl Files {
         for index in touched {
             let leaf = self.layout.leaf(file, index);
             let overlap = leaf.end.min(bytes.end) - leaf.start.max(bytes.start);
+            self.on_backed(file, index);
             if let Some(state) = self.leaf(file, index)
                 && state.missing > 0
             {

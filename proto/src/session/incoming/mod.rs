@@ -1,11 +1,13 @@
 //! The receiving end of a session (SPEC.md, `receiver`).
 
+mod books;
 mod content;
 mod feedback;
 mod files;
 mod offers;
+mod progress;
 
-use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, ReceiverConfig};
+use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, PROGRESS_WINDOW, ReceiverConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::file::assembly::Assembly;
 use crate::file::parts::Parts;
@@ -32,6 +34,9 @@ use files::{Files, Phase as FilePhase};
 /// A session in which everything is said and done waits so long for the sender's goodbye.
 const LINGER: Duration = Duration::from_secs(3);
 
+/// The sender of a session that is over is told so at most this often.
+pub(crate) const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
+
 /// Packets with blocks whose time of leaving is remembered; an older one says nothing of the path.
 const MAX_SENT_AT: usize = 512;
 
@@ -44,6 +49,21 @@ enum Phase {
     Closed,
 }
 
+/// What has to be known of a session that is over, to tell its sender so again.
+#[derive(Clone, Debug)]
+pub(crate) struct Epitaph {
+    /// Random number that is in every packet of frames.
+    pub tag: u64,
+    /// The sender's address at the end.
+    pub peer: SocketAddr,
+    /// The sender's address at first.
+    pub first_peer: SocketAddr,
+    /// Number of our next packet.
+    pub next_number: u64,
+    /// Why it ended, where that was our doing.
+    pub failure: Option<Failure>,
+}
+
 /// Receives the files that one peer offers. A [`Machine`]; [`crate::router::Router`] makes it.
 #[derive(Debug)]
 pub struct IncomingSession {
@@ -51,6 +71,7 @@ pub struct IncomingSession {
     id: SessionId,
     tag: u64,
     peer: SocketAddr,
+    first_peer: SocketAddr,
     phase: Phase,
     timers: TimerTable,
     rtt: RttEstimator,
@@ -66,6 +87,8 @@ pub struct IncomingSession {
     assembly: Assembly,
     /// Chunks of which some parts have come.
     parts: Parts,
+    books: books::Books,
+    progress: progress::Progress,
     reporting: feedback::Reporting,
     ops: BTreeMap<OpId, (FileIndex, content::OpKind)>,
     next_op: u64,
@@ -73,6 +96,8 @@ pub struct IncomingSession {
     events: VecDeque<Event>,
     statuses: Vec<(FileIndex, Verdict)>,
     farewell: Option<Failure>,
+    /// When the last goodbye left.
+    closed_at: Option<Instant>,
     stats: ReceiverStats,
     host_drops: u64,
     ce: u64,
@@ -94,10 +119,12 @@ impl IncomingSession {
         }
         let mut timers = TimerTable::default();
         timers.set(Timer::Idle, now + config.idle_timeout);
+        timers.set(Timer::Progress, now + PROGRESS_WINDOW);
         Some(Self {
             id,
             tag,
             peer,
+            first_peer: peer,
             phase: Phase::Open,
             timers,
             rtt: RttEstimator::default(),
@@ -108,8 +135,10 @@ impl IncomingSession {
             sent_at: VecDeque::new(),
             received: RangeSet::new(),
             files: Files::new(datagram_size - DATA_OVERHEAD),
-            assembly: Assembly::new(config.write_buffer),
+            assembly: Assembly::new(config.write_buffer, &config.memory),
             parts: Parts::default(),
+            books: books::Books::new(&config.memory),
+            progress: progress::Progress::default(),
             reporting: feedback::Reporting::default(),
             ops: BTreeMap::new(),
             next_op: 0,
@@ -117,6 +146,7 @@ impl IncomingSession {
             events: VecDeque::new(),
             statuses: Vec::new(),
             farewell: None,
+            closed_at: None,
             stats: ReceiverStats::default(),
             host_drops: 0,
             ce: 0,
@@ -139,9 +169,14 @@ impl IncomingSession {
         self.stats
     }
 
-    /// Changes how many bytes the session may hold until storage has taken them.
-    pub fn set_write_buffer(&mut self, bytes: usize) {
-        self.assembly.set_limit(bytes);
+    pub(crate) fn epitaph(&self) -> Epitaph {
+        Epitaph {
+            tag: self.tag,
+            peer: self.peer,
+            first_peer: self.first_peer,
+            next_number: self.next_number,
+            failure: self.farewell.clone(),
+        }
     }
 
     fn on_datagram(&mut self, now: Instant, received: Received<'_>) {
@@ -215,8 +250,9 @@ impl IncomingSession {
         let is_hello = header.kind == Kind::Hello;
         let is_from_peer = is_hello || received.source == self.peer;
         if !is_from_peer || !self.on_packet(now, header, received) {
-            if self.phase == Phase::Closing {
-                self.timers.set(Timer::Close, now);
+            if is_from_peer && self.phase == Phase::Closing {
+                let at = self.closed_at.map_or(now, |last| last + CLOSE_INTERVAL);
+                self.timers.set(Timer::Close, at.max(now));
             }
             return;
         }
@@ -242,7 +278,7 @@ impl IncomingSession {
                     self.reporting.set_interval(interval_us);
                     self.reporting.on_ping(sent_end);
                 }
-                Frame::Block(block) => {
+                Frame::Block(block) if self.may_book_block(&block) => {
                     self.peer_control.on_block(block.sequence, block.bytes);
                     self.on_messages(now);
                 }
@@ -326,8 +362,11 @@ impl IncomingSession {
         let was_asked = state.phase != FilePhase::Offered;
         let digest = state.eof.unwrap_or_else(crate::digest::empty);
         state.phase = FilePhase::Final;
-        state.leaves = BTreeMap::new();
+        let leaves = core::mem::take(&mut state.leaves);
+        let announced = leaves.values().filter(|leaf| leaf.is_only_announced);
+        self.files.announced -= announced.count() as u64;
         self.files.open -= 1;
+        self.progress.on_bytes(progress::FILE_PROGRESS);
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
         self.parts.forget(chunks.clone());
@@ -379,6 +418,7 @@ impl IncomingSession {
             self.control.on_probe();
             self.reporting.on_probe();
         }
+        self.on_progress_timer(now);
         self.reporting.on_timer(now, &mut self.timers);
     }
 

@@ -1,7 +1,11 @@
 //! What the sender says about its files: offers, leaf values, ends (SPEC.md, `messages`).
 
+// What it computes with comes from a peer.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
 use super::content::OpKind;
 use super::files::{InFile, Phase as FilePhase};
+use super::progress::{ENTRY_PROGRESS, LEAF_PROGRESS};
 use super::{IncomingSession, Phase};
 use crate::config::MAX_MANIFEST_BYTES;
 use crate::digest::leaf_count;
@@ -11,7 +15,7 @@ use crate::machine::Event;
 use crate::manifest::{EntryKind, MAX_FILE_SIZE};
 use crate::storage::StorageOp;
 use crate::time::Instant;
-use crate::wire::message::{Message, Verdict, WireEntry};
+use crate::wire::message::{MAX_LEAVES, Message, Verdict, WireEntry};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -43,7 +47,7 @@ impl IncomingSession {
                 file,
                 first,
                 values,
-            } if is_known(file) => {
+            } if is_known(file) && values.len() <= MAX_LEAVES => {
                 self.on_leaf_values(now, file, first, values);
             }
             Message::Eof {
@@ -68,13 +72,22 @@ impl IncomingSession {
         if self.files.total.is_some() || first.as_usize() != self.files.files.len() {
             return self.violation(now, "its offer is out of order");
         }
+        if entries.is_empty() {
+            return self.violation(now, "it offered nothing");
+        }
         for entry in entries {
+            if !entry.is_possible() {
+                return self.violation(now, "it offered a file with an impossible time");
+            }
             let index = self.files.files.len();
             if index >= self.config.max_files as usize {
                 let text = format!("at most {}", self.config.max_files);
                 return self.fail(now, Failure::new(ErrorCode::TOO_MANY_FILES, text));
             }
-            self.files.name_bytes += entry.name.len() as u64;
+            let name_bytes = entry.name.len() as u64;
+            self.progress
+                .on_bytes(name_bytes.saturating_add(ENTRY_PROGRESS));
+            self.files.name_bytes = self.files.name_bytes.saturating_add(name_bytes);
             if self.files.name_bytes > MAX_MANIFEST_BYTES {
                 return self.fail(
                     now,
@@ -93,7 +106,7 @@ impl IncomingSession {
 
     fn accept(&mut self, now: Instant, file: FileIndex, entry: WireEntry) {
         let (size, name) = (entry.size, entry.name.clone());
-        self.files.open += 1;
+        self.files.open = self.files.open.saturating_add(1);
         let total = self.files.offered_bytes.saturating_add(size);
         let quota = if size > self.config.max_file_size {
             Some(self.config.max_file_size)
@@ -135,9 +148,9 @@ impl IncomingSession {
             let Some(phase) = self.files.get(file).map(|state| state.phase) else {
                 return;
             };
-            self.files.prepare_next += 1;
+            self.files.prepare_next = file.0.saturating_add(1);
             if phase == FilePhase::Offered {
-                self.files.preparing += 1;
+                self.files.preparing = self.files.preparing.saturating_add(1);
                 self.prepare(file, false);
             }
         }
@@ -171,7 +184,7 @@ impl IncomingSession {
             if matches!(state.phase, FilePhase::Offered | FilePhase::Preparing) {
                 break;
             }
-            self.files.answered += 1;
+            self.files.answered = self.files.answered.saturating_add(1);
         }
         if self.files.answered > before {
             self.control.push(&Message::Answer {
@@ -197,8 +210,13 @@ impl IncomingSession {
             }
         }
         for (index, value) in (first..).zip(values) {
-            if let Some(leaf) = self.files.leaf(file, index) {
-                leaf.expected = Some(value);
+            // A value that is not remembered is missed only if the leaf comes damaged: then the
+            // digest of the whole finds it.
+            if !self.files.knows_leaf(file, index) && !self.may_book_leaf() {
+                continue;
+            }
+            if self.files.announce(file, index, value) {
+                self.progress.on_bytes(LEAF_PROGRESS);
             }
             self.check_leaf(now, file, index);
         }
@@ -206,7 +224,7 @@ impl IncomingSession {
 
     fn on_eof(&mut self, now: Instant, file: FileIndex, size: u64, chunks: u64, digest: Digest) {
         let range = self.files.layout.chunks(file);
-        if size != self.files.layout.size(file) || chunks != range.end - range.start {
+        if size != self.files.layout.size(file) || chunks != range.end.saturating_sub(range.start) {
             return self.violation(now, "the end of a file does not fit its offer");
         }
         let is_single = leaf_count(size) == 1;
@@ -221,9 +239,7 @@ impl IncomingSession {
         }
         state.eof = Some(digest);
         if is_single && size > 0 {
-            if let Some(leaf) = self.files.leaf(file, 0) {
-                leaf.expected = Some(digest);
-            }
+            self.files.announce(file, 0, digest);
             self.check_leaf(now, file, 0);
         }
         self.compare_existing(now, file);

@@ -11,8 +11,18 @@ use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::wire::frame::{Close, Frame, Report, ranges};
 use crate::wire::header::{Header, Kind};
-use crate::wire::message::{Message, Verdict};
+use crate::wire::message::{MAX_LEAVES, Message, Verdict};
 use alloc::vec::Vec;
+
+/// Files, runs and repairs that one report is compared with, at most by about this: an honest one
+/// names what is in flight.
+const MAX_STEPS: usize = 16_384;
+/// What a receiver may have sent again: so many times all files, and so many bytes. Where nine of
+/// ten packets are lost it needs less.
+const MAX_REPEATS: u64 = 16;
+/// The same for what is read again: a chunk costs a leaf where few of a leaf are asked for.
+const MAX_REREADS: u64 = 100;
+const FREE_REPEATS: u64 = 64 << 20;
 
 /// Counters of the newest report, to tell what is new in the next.
 #[derive(Clone, Copy, Debug, Default)]
@@ -149,6 +159,13 @@ impl OutgoingSession {
             return self.violation(now, "it acknowledged messages that were never sent");
         }
         self.on_page(report, page, lost_below);
+        let sent = self.files.bytes().saturating_mul(MAX_REPEATS);
+        let read = self.files.bytes().saturating_mul(MAX_REREADS);
+        if self.stats.retransmitted_bytes > sent.saturating_add(FREE_REPEATS)
+            || self.files.reread_bytes() > read.saturating_add(FREE_REPEATS)
+        {
+            return self.violation(now, "it asked for everything again and again");
+        }
         self.peer_window = report.window;
         self.stats.delivered_bytes = self.bytes_below(report.first_missing);
         let has_all = self.files.is_all_sent() && report.first_missing >= end;
@@ -203,9 +220,10 @@ impl OutgoingSession {
             at = missing.end;
         }
         self.on_received(at..report.page_end);
+        let mut steps = 0;
         for missing in page {
             let sent = missing.start..missing.end.min(self.files.cursor());
-            self.on_missing(sent, lost_below);
+            steps = self.on_missing(sent, lost_below, steps);
         }
         self.flights.forget_below(lost_below);
     }
@@ -215,12 +233,19 @@ impl OutgoingSession {
         self.flights.on_received(range);
     }
 
-    /// Takes the part of `range` that belongs to files which are being sent.
-    fn on_missing(&mut self, range: core::ops::Range<u64>, lost_below: u64) {
+    /// Takes the part of `range` that belongs to files which are being sent. `steps` is what the
+    /// report has cost so far: what would cost more than [`MAX_STEPS`] waits for the next one.
+    fn on_missing(
+        &mut self,
+        range: core::ops::Range<u64>,
+        lost_below: u64,
+        mut steps: usize,
+    ) -> usize {
         let mut at = range.start;
-        while at < range.end {
+        while at < range.end && steps < MAX_STEPS {
+            steps += 1;
             let Some(file) = self.files.layout.file_of(at) else {
-                return;
+                return steps;
             };
             let chunks = self.files.layout.chunks(file);
             let end = chunks.end.min(range.end);
@@ -229,13 +254,14 @@ impl OutgoingSession {
                 .get(file)
                 .is_some_and(|state| state.phase == FilePhase::Sending)
             {
-                let unsent: Vec<_> = self.files.late.gaps(at..end).collect();
-                for sent in unsent {
-                    self.flights.on_missing(sent, lost_below);
+                for sent in self.files.late.gaps(at..end) {
+                    steps += self.flights.on_missing(sent, lost_below);
                 }
             }
             at = end;
         }
+        self.stats.report_steps = self.stats.report_steps.max(steps as u64);
+        steps
     }
 
     fn bytes_below(&self, chunk: u64) -> u64 {
@@ -263,7 +289,11 @@ impl OutgoingSession {
             Message::Answer { through } if through <= self.files.offered => {
                 self.files.answered = self.files.answered.max(through);
             }
-            Message::Hold { file } if file.0 < self.files.offered => self.files.on_hold(file),
+            Message::Hold { file } if file.0 < self.files.offered => {
+                if !self.files.on_hold(file) {
+                    self.violation(now, "it held a file twice or too late");
+                }
+            }
             Message::Want { file } if file.0 < self.files.offered => {
                 self.files.on_want(file);
             }
@@ -271,7 +301,7 @@ impl OutgoingSession {
                 file,
                 is_same_source,
                 leaves,
-            } if file.0 < self.files.offered => {
+            } if file.0 < self.files.offered && leaves.len() <= MAX_LEAVES => {
                 for (leaf, value) in leaves {
                     let progress = self.files.on_resume(file, leaf, value, is_same_source);
                     self.on_progress(progress);

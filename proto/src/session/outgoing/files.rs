@@ -34,6 +34,8 @@ pub(super) enum Phase {
 pub(super) struct OutFile {
     pub entry: Entry,
     pub phase: Phase,
+    /// The receiver has held it once.
+    pub was_held: bool,
     pub started: Option<Instant>,
     pub retransmitted: u64,
     pub is_eof_sent: bool,
@@ -44,7 +46,7 @@ pub(super) struct OutFile {
     announced: u64,
     is_finish_asked: bool,
     /// Chunks that the receiver has from an earlier session.
-    have: RangeSet,
+    pub have: RangeSet,
     /// Leaves that it may have: to be compared with ours.
     claimed: BTreeMap<u64, Digest>,
 }
@@ -84,6 +86,8 @@ pub(super) struct Files {
     /// Chunks of files that turned out to be wanted after the cursor had passed them.
     pub late: RangeSet,
     pub open: usize,
+    bytes: u64,
+    reread_bytes: u64,
     next_op: u64,
 }
 
@@ -92,6 +96,9 @@ impl Files {
         let files: Vec<OutFile> = manifest.into_iter().map(OutFile::new).collect();
         Self {
             open: files.len(),
+            bytes: files
+                .iter()
+                .fold(0, |all, file| all.saturating_add(file.entry.size)),
             files,
             layout: Layout::new(chunk_size),
             blocks: Blocks::new(read_buffer),
@@ -104,6 +111,7 @@ impl Files {
             digest_reads: BTreeSet::new(),
             finishing: BTreeMap::new(),
             late: RangeSet::new(),
+            reread_bytes: 0,
             next_op: 0,
         }
     }
@@ -132,6 +140,16 @@ impl Files {
     fn op(&mut self) -> OpId {
         self.next_op += 1;
         OpId(self.next_op)
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes that were read again for what had to be sent again.
+    pub fn reread_bytes(&self) -> u64 {
+        self.reread_bytes
     }
 
     fn cursor_key(&self) -> BlockKey {
@@ -223,8 +241,12 @@ impl Files {
             return None;
         }
         let bytes = self.layout.leaf(key.0, key.1);
-        let has_room = self.blocks.make_room_behind(bytes.end - bytes.start);
-        has_room.then(|| self.read(key, false))
+        let len = bytes.end - bytes.start;
+        if !self.blocks.make_room_behind(len) {
+            return None;
+        }
+        self.reread_bytes = self.reread_bytes.saturating_add(len);
+        Some(self.read(key, false))
     }
 
     /// Asks whether the source of a completely read file is unchanged.
@@ -423,34 +445,6 @@ impl Files {
         }
     }
 
-    /// The receiver has a file of this name: data waits until it is wanted.
-    pub fn on_hold(&mut self, file: FileIndex) {
-        if let Some(state) = self
-            .get_mut(file)
-            .filter(|state| state.phase == Phase::Sending)
-        {
-            state.phase = Phase::Held;
-            self.blocks.forget(file);
-        }
-    }
-
-    /// Data of a held file is wanted.
-    pub fn on_want(&mut self, file: FileIndex) {
-        let chunks = self.layout.chunks(file);
-        let cursor = self.cursor;
-        let Some(state) = self.files.get_mut(file.as_usize()) else {
-            return;
-        };
-        if state.phase != Phase::Held {
-            return;
-        }
-        state.phase = Phase::Sending;
-        let passed = chunks.start..chunks.end.min(cursor).max(chunks.start);
-        for range in state.have.gaps(passed) {
-            self.late.insert(range);
-        }
-    }
-
     /// The file has its final status: nothing more of it is read or sent.
     pub fn on_final(&mut self, file: FileIndex) -> bool {
         let chunks = self.layout.chunks(file);
@@ -476,6 +470,7 @@ impl OutFile {
         Self {
             entry,
             phase: Phase::Sending,
+            was_held: false,
             started: None,
             retransmitted: 0,
             is_eof_sent: false,

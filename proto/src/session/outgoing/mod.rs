@@ -3,6 +3,7 @@
 mod feedback;
 mod files;
 mod handshake;
+mod holds;
 mod path;
 mod renewal;
 mod tail;

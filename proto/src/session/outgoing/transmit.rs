@@ -15,7 +15,7 @@ use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
 use crate::wire::header::Kind;
-use crate::wire::message::{MAX_MESSAGE_LEN, Message, WireEntry};
+use crate::wire::message::{Message, WireEntry};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -26,7 +26,7 @@ const OFFER_AHEAD: u32 = 2_048;
 const OFFER_ENTRIES: usize = 32;
 const OFFER_BACKLOG: usize = 16 << 10;
 /// Bytes of the entries in one message at most, and what an entry may have besides its name.
-const MAX_OFFER_LEN: usize = MAX_MESSAGE_LEN - 16;
+const MAX_OFFER_LEN: usize = 8 << 10;
 const MAX_ENTRY_REST: usize = 64;
 /// Slowest rhythm of probes while data is on its way, and while only storage at the other end is.
 const MAX_PROBE: Duration = Duration::from_millis(500);

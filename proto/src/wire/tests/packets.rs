@@ -43,7 +43,12 @@ proptest! {
         prop_assert!(bytes.len() <= MAX_DATAGRAM);
         prop_assert!(!is_padded || bytes.len() == MAX_DATAGRAM);
         let header = Header { kind, session, number };
-        prop_assert_eq!(Packet::decode(&bytes), Ok(Packet::Frames { header, tag, frames }));
+        // SPEC: R-frames-4
+        let expected = match bytes.len() <= MIN_DATAGRAM || kind == Kind::Hello {
+            true => Ok(Packet::Frames { header, tag, frames }),
+            false => Err(DecodeError::Oversized),
+        };
+        prop_assert_eq!(Packet::decode(&bytes), expected);
     }
 
     #[test]

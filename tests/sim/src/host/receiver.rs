@@ -7,11 +7,12 @@ use crate::queue::Nanos;
 use crate::storage::Disk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use xfer_proto::error::Failure;
+use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Deadline, Event as Report, Input, Output, Received};
+use xfer_proto::memory::MemoryPool;
 use xfer_proto::rng::Rng;
-use xfer_proto::router::{Route, Router, RouterConfig};
+use xfer_proto::router::{Route, Router, RouterConfig, weakest};
 use xfer_proto::session::{IncomingSession, ReceiverStats};
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::transmit::{Ecn, Transmit, TransmitBuf};
@@ -78,6 +79,16 @@ impl ReceiverHost {
     /// Bytes that each session may hold until storage has taken them.
     pub fn write_buffer(&self) -> usize {
         self.spec.config.write_buffer
+    }
+
+    /// What all sessions hold together.
+    pub fn memory(&self) -> &MemoryPool {
+        &self.spec.config.memory
+    }
+
+    /// Live sessions.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// What every live session waits for.
@@ -195,6 +206,18 @@ impl ReceiverHost {
             },
             Route::Incoming(machine) => self.on_incoming(outside, machine, received),
             Route::Reply(reply) => self.reply(outside, source, data.len(), &reply, buffer),
+            Route::Full(reply, crowd) => {
+                self.reply(outside, source, data.len(), &reply, buffer);
+                let sessions = self.sessions.values().map(|slot| &*slot.machine);
+                let victim = weakest(crowd, sessions);
+                if let Some((id, slot)) =
+                    victim.and_then(|id| Some((id, self.sessions.get_mut(&id)?)))
+                {
+                    let reason = Input::Abort(ErrorCode::BUSY.into());
+                    hand(&mut *slot.machine, outside.now, reason);
+                    mark(&mut self.dirty, id, slot);
+                }
+            }
             Route::Drop(_) => {
                 self.report.dropped += 1;
                 self.unproven.entry(source).or_default().0 += data.len() as u64;
@@ -327,7 +350,10 @@ impl ReceiverHost {
             match poll_once(&mut *slot.machine, buffer, 1, outside.instant()) {
                 Output::Transmit(batch) => self.transmit(outside, &batch, buffer),
                 Output::Storage(op) => self.submit(outside, id, op),
-                Output::Event(report) => on_report(outside, id, slot, report),
+                Output::Event(report) => {
+                    let is_trusted = !self.disk.is_distrusted(id);
+                    on_report(outside, id, slot, report, is_trusted);
+                }
                 Output::Wait(deadline) => {
                     if !slot.rest.on_wait(outside.now, deadline) {
                         outside.violations.push(format!(
@@ -407,7 +433,7 @@ impl ReceiverHost {
                 .push(format!("receiver session {id} is done and never closed"));
         }
         if let Some(router) = &mut self.router {
-            router.on_closed(outside.instant(), id, slot.machine.peer());
+            router.on_closed(outside.instant(), &slot.machine);
         }
         self.settle(outside, id);
         self.report.sessions.push(SessionReport {
@@ -427,12 +453,19 @@ fn mark(dirty: &mut Vec<SessionId>, id: SessionId, slot: &mut Slot) {
     }
 }
 
-fn on_report(outside: &mut Outside<'_>, id: SessionId, slot: &mut Slot, report: Report) {
+fn on_report(
+    outside: &mut Outside<'_>,
+    id: SessionId,
+    slot: &mut Slot,
+    report: Report,
+    is_trusted: bool,
+) {
     outside.trace.note(outside.now, [6, id.0, 0], || {
         format!("receiver session {id}: {report:?}")
     });
     match report {
         Report::Established => {}
+        Report::Refused { .. } if !is_trusted => {}
         Report::Refused { file, failure, .. } => outside.violations.push(format!(
             "session {id} refused the name of {file:?}: {failure}"
         )),

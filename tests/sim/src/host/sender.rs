@@ -37,6 +37,9 @@ pub struct SenderSpec {
     pub forward: u32,
     /// Link behind that one: the receiver's socket, where its buffer and the host's speed count.
     pub ingress: Option<u32>,
+    /// Whether one of the two ends of its session lies: then nobody's word about it counts but
+    /// the receiver's that a file is committed.
+    pub is_evil: bool,
     /// Link back.
     pub reverse: u32,
     /// Delay of this host's own access, each way.

@@ -63,6 +63,8 @@ pub struct Disk {
     config: DiskConfig,
     failures: Failures,
     sources: BTreeMap<SessionId, Rc<Vec<Content>>>,
+    /// What liars should have offered.
+    distrusted: BTreeMap<SessionId, Vec<Entry>>,
     finals: BTreeMap<Name, Final>,
     partials: BTreeMap<Name, Partial>,
     open: BTreeMap<(SessionId, FileIndex), Open>,
@@ -79,6 +81,7 @@ impl Disk {
             failures: Failures::new(config.failures.clone()),
             config,
             sources: BTreeMap::new(),
+            distrusted: BTreeMap::new(),
             finals: BTreeMap::new(),
             partials: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -92,6 +95,16 @@ impl Disk {
     /// Tells what the files of a session to come should contain.
     pub fn expect(&mut self, session: SessionId, files: Rc<Vec<Content>>) {
         self.sources.insert(session, files);
+    }
+
+    /// Tells that who speaks in `session` may lie about anything but the lines of `manifest`.
+    pub fn distrust(&mut self, session: SessionId, manifest: Vec<Entry>) {
+        self.distrusted.insert(session, manifest);
+    }
+
+    /// Whether somebody may lie in `session`.
+    pub fn is_distrusted(&self, session: SessionId) -> bool {
+        self.distrusted.contains_key(&session)
     }
 
     /// Puts a file of this content under its final name before the run.
@@ -197,6 +210,11 @@ impl Disk {
         entry: &Entry,
         differs: bool,
     ) -> Outcome {
+        let truth = self.distrusted.get(&session);
+        if truth.is_some_and(|truth| truth.get(file.as_usize()) != Some(entry)) {
+            // What it is made of is anybody's guess: the disk stands for none of it.
+            return Ok(Err(Failure::from(ErrorCode::POLICY)));
+        }
         let sources = self.sources.get(&session).ok_or("an unknown session")?;
         let content = sources
             .get(file.as_usize())
