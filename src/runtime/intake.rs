@@ -9,6 +9,9 @@ use std::time::Duration;
 use xfer_proto::machine::Received;
 use xfer_proto::time::Instant;
 
+/// What is done with each datagram.
+type Each<'a> = dyn FnMut(Received<'_>) + 'a;
+
 /// Rounds of receiving before sessions get to answer.
 const RECEIVE_ROUNDS: usize = 4;
 /// How often the kernel's drop counter is read while datagrams come.
@@ -51,7 +54,7 @@ impl Intake {
         &mut self,
         driver: &mut Driver<F>,
         now: Instant,
-        mut receive: impl FnMut(&mut ReceiveBuffers, &mut dyn FnMut(Received<'_>)) -> io::Result<bool>,
+        mut receive: impl FnMut(&mut ReceiveBuffers, &mut Each<'_>) -> io::Result<bool>,
     ) {
         let mut bytes = 0;
         for _ in 0..RECEIVE_ROUNDS {
