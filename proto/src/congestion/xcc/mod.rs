@@ -268,7 +268,8 @@ impl Xcc {
         if sample.is_first_flight {
             let share = sample.arrived as f64 / packets.max(1.0);
             if share >= startup::MIN_ARRIVED {
-                self.start_up.on_first_flight(packets, rate, self.first_rate);
+                self.start_up
+                    .on_first_flight(packets, rate, self.first_rate);
             }
         }
         // Where the queue may be dropping, few packets cannot tell its loss from the path's own.

@@ -88,7 +88,8 @@ impl Xcc {
         if !ack.is_round_over {
             return;
         }
-        self.start_up.rounds += 1;
+        // A round in which there was nothing to send put no guess to the test.
+        self.start_up.rounds += u32::from(!self.round.is_app_limited);
         if self.start_up.rounds > GUESS_ROUNDS {
             self.start_up.guess = 0.0;
         }

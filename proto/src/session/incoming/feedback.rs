@@ -141,6 +141,9 @@ impl IncomingSession {
             MIN_DATAGRAM,
         );
         if self.reporting.is_due {
+            if self.is_young() {
+                self.control.repeat_oldest();
+            }
             self.timers.stop(Timer::Report);
             let (report, next_page) = self.report(now);
             let is_window_low = report.window < self.assembly.limit() / 2;
@@ -173,10 +176,19 @@ impl IncomingSession {
 
     /// More than a thousandth of the sender's packets was lost, or too few have come to tell.
     fn is_path_lossy(&self) -> bool {
-        let received = self.receipt.received();
+        let sent = self.packets_sent();
+        self.is_young() || sent.saturating_sub(self.receipt.received()) > sent / 1_000
+    }
+
+    /// The sender's first flights: it waits for the first answer, and how long a round trip takes
+    /// is not known here, so every report carries what is not acknowledged.
+    fn is_young(&self) -> bool {
+        self.packets_sent() < FEW_PACKETS
+    }
+
+    fn packets_sent(&self) -> u64 {
         let largest = self.receipt.largest();
-        let sent = largest.map_or(0, |largest| largest.saturating_add(1));
-        sent < FEW_PACKETS || sent.saturating_sub(received) > sent / 1_000
+        largest.map_or(0, |largest| largest.saturating_add(1))
     }
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {

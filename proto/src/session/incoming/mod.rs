@@ -361,7 +361,7 @@ impl IncomingSession {
             }
         }
         if self.timers.take_due(Timer::Probe, now) {
-            self.control.on_probe();
+            self.control.repeat_oldest();
             self.reporting.on_probe();
         }
         self.reporting.on_timer(now, &mut self.timers);

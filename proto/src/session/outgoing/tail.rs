@@ -16,11 +16,22 @@ const MAX_COPIES: u32 = 3;
 const FREE_COPIES: u64 = 16;
 const PACKETS_PER_COPY: u64 = 50;
 
+/// The last so many chunks are copied whatever was spent before: nothing else can end the session.
+const FEW: u64 = 16;
+
+/// A chunk that goes out again.
+#[derive(Clone, Copy, Debug)]
+struct Copy {
+    chunk: u64,
+    left: u32,
+    is_among_few: bool,
+}
+
 /// Copies that are still to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
-    /// Chunks in turn, each with how often it goes out again.
-    copies: VecDeque<(u64, u32)>,
+    /// In turn.
+    copies: VecDeque<Copy>,
     /// Copies that went out.
     spent: u64,
 }
@@ -39,31 +50,41 @@ impl Tail {
             copies += 1;
         }
         if copies > 0 {
-            self.copies.retain(|copy| copy.0 != chunk);
-            self.copies.push_back((chunk, copies));
+            self.copies.retain(|copy| copy.chunk != chunk);
+            self.copies.push_back(Copy {
+                chunk,
+                left: copies,
+                is_among_few: missing <= FEW,
+            });
         }
     }
 
     /// The receiver has `range`, or does not want it.
     pub fn on_received(&mut self, range: &Range<u64>) {
-        self.copies.retain(|copy| !range.contains(&copy.0));
+        self.copies.retain(|copy| !range.contains(&copy.chunk));
     }
 
     /// The chunk to send again, in a session that has sent so many packets.
     pub fn next(&self, packets: u64) -> Option<u64> {
         let budget = FREE_COPIES + packets / PACKETS_PER_COPY;
-        let copy = self.copies.front().filter(|_| self.spent < budget);
-        copy.map(|copy| copy.0)
+        let copy = self.copies.front()?;
+        (copy.is_among_few || self.spent < budget).then_some(copy.chunk)
+    }
+
+    /// Copies that went out so far.
+    pub fn copies_sent(&self) -> u64 {
+        self.spent
     }
 
     /// The chunk that [`Self::next`] named went out, or cannot.
     pub fn on_sent(&mut self) {
         self.spent += 1;
-        if let Some((chunk, left)) = self.copies.pop_front()
-            && left > 1
+        if let Some(copy) = self.copies.pop_front()
+            && copy.left > 1
         {
             // The others first: a burst of loss takes neighbours.
-            self.copies.push_back((chunk, left - 1));
+            let left = copy.left - 1;
+            self.copies.push_back(Copy { left, ..copy });
         }
     }
 }
@@ -88,10 +109,11 @@ mod tests {
         }
         assert_eq!(sent, [3, 4, 3]);
         tail.spent = FREE_COPIES;
-        tail.on_repair(5, 1, 0.05);
+        tail.on_repair(5, FEW + 1, 0.05);
         assert_eq!(tail.next(0), None, "enough is enough");
         assert_eq!(tail.next(PACKETS_PER_COPY), Some(5));
         tail.on_received(&(0..6));
-        assert_eq!(tail.next(0), None);
+        tail.on_repair(6, FEW, 0.05);
+        assert_eq!(tail.next(0), Some(6), "but the very last are always copied");
     }
 }

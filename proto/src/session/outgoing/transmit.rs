@@ -385,7 +385,7 @@ impl OutgoingSession {
             return;
         }
         self.probe.count += 1;
-        self.control.on_probe();
+        self.control.repeat_oldest();
         let waited = self
             .sent
             .oldest_in_flight()
