@@ -97,7 +97,8 @@ impl Baseline {
         if share > MAX_START_UP {
             return;
         }
-        let share = share + sqrt(share * (1.0 - share) / round.packets);
+        // What it may have been: no loss among few packets is no proof of none.
+        let share = (round.lost + 1.0 + sqrt(round.lost + 0.25)) / round.packets.max(1.0);
         self.share = if self.is_learned {
             self.share.min(share)
         } else {

@@ -8,8 +8,10 @@ use core::ops::Range;
 
 /// Where more chunks are missing there is enough to send without copies.
 const MAX_MISSING: u64 = 128;
-/// The chance that a repair is still missing after the copies, at most.
-const MAX_RISK: f64 = 0.01;
+/// The chance that a repair is still missing after the copies, at most: where many are missing,
+/// and where few are, whose copies cost next to nothing.
+const MAX_RISK: f64 = 0.1;
+const MAX_RISK_OF_FEW: f64 = 0.01;
 const MAX_COPIES: u32 = 3;
 /// Copies in all: so many, and one for so many packets. Where a third is lost they would cost
 /// more than they save.
@@ -18,6 +20,11 @@ const PACKETS_PER_COPY: u64 = 50;
 
 /// The last so many chunks are copied whatever was spent before: nothing else can end the session.
 const FEW: u64 = 16;
+
+/// Chunks are copied before anything is heard of them where so many are likely to be lost, but
+/// not more than so many twice.
+const MIN_LOST: f64 = 0.3;
+const MAX_LOST_TWICE: f64 = 0.25;
 
 /// A chunk that goes out again.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +41,8 @@ pub(super) struct Tail {
     copies: VecDeque<Copy>,
     /// Copies that went out.
     spent: u64,
+    /// The last chunks below this one were copied, or it was not worth it.
+    copied_end: u64,
 }
 
 impl Tail {
@@ -43,9 +52,15 @@ impl Tail {
         if missing > MAX_MISSING {
             return;
         }
+        let is_among_few = missing <= FEW;
+        let max_risk = if is_among_few {
+            MAX_RISK_OF_FEW
+        } else {
+            MAX_RISK
+        };
         let mut risk = missing as f64 * share;
         let mut copies = 0;
-        while risk > MAX_RISK && copies < MAX_COPIES {
+        while risk > max_risk && copies < MAX_COPIES {
             risk *= share;
             copies += 1;
         }
@@ -54,9 +69,37 @@ impl Tail {
             self.copies.push_back(Copy {
                 chunk,
                 left: copies,
-                is_among_few: missing <= FEW,
+                is_among_few,
             });
         }
+    }
+
+    /// Everything up to chunk `end` has been sent for the first time, and nothing is left to do
+    /// until reports come of the last `flight` chunks. What left last is heard of last: a copy of
+    /// the later half of it ends the session half a round trip sooner, where the path is likely to
+    /// lose none of those chunks twice. Answers whether there are such copies.
+    pub fn on_all_sent(&mut self, end: u64, flight: u64, packets: u64, share: f64) -> bool {
+        if core::mem::replace(&mut self.copied_end, end) >= end {
+            return false;
+        }
+        let budget = self.budget(packets).saturating_sub(self.spent) / 2;
+        let safe = (MAX_LOST_TWICE / (share * share).max(f64::EPSILON)) as u64;
+        let chunks = (flight / 2).min(budget).min(safe).min(end);
+        // Few chunks end the session hardly sooner, or are likely to have arrived.
+        if chunks < flight / 8 || chunks as f64 * share < MIN_LOST {
+            return false;
+        }
+        let copies = (end - chunks..end).map(|chunk| Copy {
+            chunk,
+            left: 1,
+            is_among_few: false,
+        });
+        self.copies.extend(copies);
+        true
+    }
+
+    fn budget(&self, packets: u64) -> u64 {
+        FREE_COPIES + packets / PACKETS_PER_COPY
     }
 
     /// The receiver has `range`, or does not want it.
@@ -66,9 +109,8 @@ impl Tail {
 
     /// The chunk to send again, in a session that has sent so many packets.
     pub fn next(&self, packets: u64) -> Option<u64> {
-        let budget = FREE_COPIES + packets / PACKETS_PER_COPY;
         let copy = self.copies.front()?;
-        (copy.is_among_few || self.spent < budget).then_some(copy.chunk)
+        (copy.is_among_few || self.spent < self.budget(packets)).then_some(copy.chunk)
     }
 
     /// Copies that went out so far.
