@@ -116,8 +116,9 @@ impl Xcc {
 
     fn end_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
         self.baseline.on_start_up_over(ack.now);
-        if ack.is_excess && !self.baseline.is_learned() {
-            // Whose loss that was shows at half the rate, which lets the queue go as well.
+        let has_queue = self.round.max_queue > self.epsilon();
+        if ack.is_excess && !self.baseline.is_learned() && !has_queue {
+            // Whose loss that was shows at half the rate.
             self.cycle.begin_anew();
             self.begin_look(feedback);
             return;
