@@ -44,6 +44,8 @@ pub(super) struct StartUp {
     has_seen_limit: bool,
     rounds: u32,
     full_reports: u32,
+    /// The path was seen to queue, which explains loss as well.
+    has_queued: bool,
 }
 
 impl StartUp {
@@ -79,6 +81,7 @@ impl StartUp {
 
 impl Xcc {
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        self.start_up.has_queued |= ack.queue.is_some_and(|queue| queue > self.epsilon());
         if self.start_up.is_full(
             ack.queue,
             0.1 * self.min_rtt() + 0.003 + self.delays.jitter(),
@@ -116,8 +119,7 @@ impl Xcc {
 
     fn end_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
         self.baseline.on_start_up_over(ack.now);
-        let has_queue = self.round.max_queue > self.epsilon();
-        if ack.is_excess && !self.baseline.is_learned() && !has_queue {
+        if ack.is_excess && !self.baseline.is_learned() && !self.start_up.has_queued {
             // Whose loss that was shows at half the rate.
             self.cycle.begin_anew();
             self.begin_look(feedback);
