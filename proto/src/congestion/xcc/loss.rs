@@ -167,6 +167,8 @@ mod tests {
         assert!((0.08..0.1).contains(&first));
         base.on_start_up(round(1_000.0, 40.0));
         assert!((0.04..0.05).contains(&base.share()));
+        base.on_start_up(round(20.0, 0.0));
+        assert!(base.share() > 0.04, "none of a few is no proof of none");
         base.on_start_up(round(1_000.0, 120.0));
         assert!(base.share() < 0.05, "it never rises in start-up");
     }

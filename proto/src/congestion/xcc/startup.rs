@@ -64,6 +64,11 @@ impl StartUp {
         self.has_seen_limit && self.rounds >= 2 && self.full_reports >= FULL_REPORTS
     }
 
+    #[cfg(test)]
+    pub fn has_seen_limit(&self) -> bool {
+        self.has_seen_limit
+    }
+
     pub fn guess(&self) -> f64 {
         self.guess
     }

@@ -137,6 +137,30 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
+    fn the_later_half_of_the_last_flight_is_copied_where_that_helps() {
+        let mut tail = Tail::default();
+        assert!(
+            !tail.on_all_sent(1_000, 400, 10_000, 0.0),
+            "nothing is lost"
+        );
+        assert!(!tail.on_all_sent(1_000, 400, 10_000, 0.01), "once an end");
+        let mut tail = Tail::default();
+        assert!(!tail.on_all_sent(1_000, 400, 10_000, 0.1), "likely in vain");
+        let mut tail = Tail::default();
+        assert!(tail.on_all_sent(1_000, 200, 10_000, 0.01));
+        assert_eq!(tail.next(10_000), Some(900));
+        tail.on_received(&(900..998));
+        tail.on_sent();
+        assert_eq!(tail.next(10_000), Some(999));
+        tail.on_sent();
+        assert_eq!(tail.next(10_000), None, "one copy of each");
+        // At most half of the copies that are left.
+        let mut tail = Tail::default();
+        assert!(tail.on_all_sent(1_000, 400, 10_000, 0.01));
+        assert_eq!(tail.next(10_000), Some(1_000 - (16 + 200) / 2));
+    }
+
+    #[test]
     fn copies_follow_the_risk_and_go_round() {
         let mut tail = Tail::default();
         tail.on_repair(1, 129, 0.1);
