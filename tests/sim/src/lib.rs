@@ -12,6 +12,7 @@ pub mod histogram;
 pub mod host;
 pub mod network;
 pub mod oracle;
+mod path;
 pub mod queue;
 pub mod schedule;
 pub mod storage;
