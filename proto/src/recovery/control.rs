@@ -138,9 +138,9 @@ impl ControlSender {
         Some(())
     }
 
-    /// Nothing was heard for a probe timeout: the oldest block that is not acknowledged goes out
-    /// again.
-    pub fn on_probe(&mut self) {
+    /// The oldest block that is not acknowledged goes out again: nothing was heard of it for a
+    /// probe timeout, or a packet leaves that has room for it.
+    pub fn repeat_oldest(&mut self) {
         let oldest = self
             .blocks
             .iter_mut()

@@ -152,15 +152,17 @@ impl SentLog {
         (window * (1 << self.spurious_windows.min(4))).min(rtt.max(MIN_REORDER_WINDOW))
     }
 
-    /// Takes the counters of a report that is newer than all before. `repairs` is how many chunks
-    /// were sent more than once: only then do duplicates at the receiver speak against the
+    /// Takes the counters of a report that is newer than all before. `copies` chunks
+    /// have been sent again without need, and `has_repairs` says whether any was sent again for
+    /// loss: only then, and beyond that number, do duplicates at the receiver speak against the
     /// reordering window.
     pub fn on_report(
         &mut self,
         now: Instant,
         report: &Report,
         rtt: Duration,
-        repairs: u64,
+        copies: u64,
+        has_repairs: bool,
     ) -> Outcome {
         let seen_end = report.largest.saturating_add(1);
         let mut outcome = Outcome {
@@ -201,7 +203,10 @@ impl SentLog {
         self.count(report);
         outcome.received = self.received - before.0;
         outcome.lost = self.lost.saturating_sub(before.1);
-        self.adapt_reorder_window(now, rtt, report.duplicates, repairs);
+        let is_needless =
+            has_repairs && report.duplicates > self.duplicates && report.duplicates > copies;
+        self.duplicates = self.duplicates.max(report.duplicates);
+        self.adapt_reorder_window(now, rtt, is_needless);
         self.advance_lost_below(self.reorder_window(rtt));
         outcome
     }
@@ -285,16 +290,14 @@ impl SentLog {
 
     /// Each time that repairs turn out to have been needless, the window doubles; every
     /// [`QUIET_ROUNDS`] round trips without that halve it.
-    fn adapt_reorder_window(&mut self, now: Instant, rtt: Duration, duplicates: u64, repairs: u64) {
-        let new = duplicates.saturating_sub(self.duplicates);
-        if new > 0 && repairs > 0 {
+    fn adapt_reorder_window(&mut self, now: Instant, rtt: Duration, is_needless: bool) {
+        if is_needless {
             self.spurious_windows = (self.spurious_windows + 1).min(4);
             self.spurious_at = now;
         } else if now.since(self.spurious_at) > rtt * QUIET_ROUNDS {
             self.spurious_windows = self.spurious_windows.saturating_sub(1);
             self.spurious_at = now;
         }
-        self.duplicates = self.duplicates.max(duplicates);
     }
 
     fn advance_lost_below(&mut self, window: Duration) {
@@ -331,7 +334,7 @@ mod tests {
         for at in 0..10 {
             log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000);
         }
-        let outcome = log.on_report(Instant::from_millis(25), &report(8, 7, 100), RTT, 0);
+        let outcome = log.on_report(Instant::from_millis(25), &report(8, 7, 100), RTT, 0, false);
         assert_eq!(
             (outcome.received, outcome.lost, outcome.left_network),
             (7, 2, 9_000)
@@ -340,7 +343,7 @@ mod tests {
         assert_eq!(log.in_flight(), 11_000);
         // Sent at least RTT/16 before packet 8.
         assert_eq!(log.lost_below(), 6);
-        let late = log.on_report(Instant::from_millis(26), &report(8, 9, 100), RTT, 0);
+        let late = log.on_report(Instant::from_millis(26), &report(8, 9, 100), RTT, 0, false);
         assert_eq!((late.received, late.lost, late.rtt), (2, 0, None));
     }
 
@@ -352,15 +355,21 @@ mod tests {
             overtaken: 30,
             ..report(99, 65, 100)
         };
-        let outcome = log.on_report(Instant::from_millis(25), &early, RTT, 0);
+        let outcome = log.on_report(Instant::from_millis(25), &early, RTT, 0, false);
         assert_eq!((outcome.lost, log.lost_total()), (5, 5));
-        log.on_report(Instant::from_millis(45), &report(99, 93, 100), RTT, 0);
+        log.on_report(
+            Instant::from_millis(45),
+            &report(99, 93, 100),
+            RTT,
+            0,
+            false,
+        );
         assert_eq!(log.lost_total(), 7);
         let liar = Report {
             overtaken: u64::MAX,
             ..report(99, 93, 100)
         };
-        log.on_report(Instant::from_millis(45), &liar, RTT, 0);
+        log.on_report(Instant::from_millis(45), &liar, RTT, 0, false);
         assert_eq!(log.lost_total(), 0);
     }
 
@@ -369,11 +378,11 @@ mod tests {
         let mut log = SentLog::default();
         let ms = Instant::from_millis;
         log.on_sent(ms(1), 0, 10, 10_000);
-        log.on_report(ms(21), &report(9, 10, 1_000), RTT, 0);
+        log.on_report(ms(21), &report(9, 10, 1_000), RTT, 0, false);
         // Ten packets at once that the bottleneck spreads over 10 ms.
         log.on_sent(ms(22), 10, 10, 10_000);
         let rate = log
-            .on_report(ms(52), &report(19, 20, 1_031), RTT, 0)
+            .on_report(ms(52), &report(19, 20, 1_031), RTT, 0, false)
             .rate
             .unwrap();
         assert_eq!((rate.packets, rate.arrived, rate.bytes), (10, 10, 10_000));
@@ -388,13 +397,23 @@ mod tests {
             duplicates: 1,
             ..Report::default()
         };
-        log.on_report(Instant::ZERO, &duplicates, RTT, 0);
+        log.on_report(Instant::ZERO, &duplicates, RTT, 0, false);
         assert_eq!(log.reorder_window(RTT), before, "the network duplicated");
         let more = Report {
             duplicates: 2,
             ..Report::default()
         };
-        log.on_report(Instant::ZERO, &more, RTT, 1);
+        log.on_report(Instant::ZERO, &more, RTT, 2, true);
+        assert_eq!(
+            log.reorder_window(RTT),
+            before,
+            "copies that were sent on purpose"
+        );
+        let beyond = Report {
+            duplicates: 3,
+            ..Report::default()
+        };
+        log.on_report(Instant::ZERO, &beyond, RTT, 2, true);
         assert!(log.reorder_window(RTT) > before);
     }
 }

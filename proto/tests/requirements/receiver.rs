@@ -365,6 +365,25 @@ fn a_block_is_repeated_until_it_is_acknowledged() {
 }
 
 #[test]
+fn a_report_that_was_asked_for_repeats_the_oldest_block() {
+    // SPEC: R-control-stream-5
+    let mut bench = Bench::open();
+    bench.offer_all(&[("a", 1)]);
+    assert_eq!(bench.seen.blocks.len(), 2);
+    bench.ping(0);
+    assert_eq!(
+        bench.seen.blocks.len(),
+        3,
+        "both may be lost, and the sender waits"
+    );
+    assert_eq!(bench.seen.blocks[0], bench.seen.blocks[2]);
+    let largest = bench.seen.headers.len() as u64 - 1;
+    bench.control(&[ack(largest, 1)]);
+    bench.ping(0);
+    assert_eq!(bench.seen.blocks.len(), 3);
+}
+
+#[test]
 fn a_silent_sender_is_given_up() {
     // SPEC: R-closing-5
     let mut bench = Bench::open();

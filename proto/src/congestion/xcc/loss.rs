@@ -97,7 +97,8 @@ impl Baseline {
         if share > MAX_START_UP {
             return;
         }
-        let share = share + sqrt(share * (1.0 - share) / round.packets);
+        // What it may have been: no loss among few packets is no proof of none.
+        let share = (round.lost + 1.0 + sqrt(round.lost + 0.25)) / round.packets.max(1.0);
         self.share = if self.is_learned {
             self.share.min(share)
         } else {
@@ -115,7 +116,8 @@ impl Baseline {
     /// A round outside of start-up and of a look at loss.
     pub fn on_round(&mut self, round: RoundLoss, is_cruising: bool) {
         // Loss that is lower than the baseline for long shows that the baseline is too high.
-        self.share = self.share.min(self.cruise + 0.005);
+        let noise = sqrt(self.share / 1_000.0);
+        self.share = self.share.min(self.cruise + 0.005 + noise);
         if is_cruising && round.packets > 0.0 {
             let weight = (round.packets / 1_000.0).min(0.5);
             self.cruise += weight * (round.share() - self.cruise);
@@ -125,7 +127,7 @@ impl Baseline {
     /// Whether loss while cruising is more than the baseline explains, so that it is worth a look.
     pub fn wants_look(&self, now: Instant) -> bool {
         let noise = 2.0 * sqrt(self.share.max(0.001) / 1_000.0);
-        now > self.next_look && self.cruise >= self.share + 0.01 + noise
+        now > self.next_look && self.cruise >= self.share + 0.015 + noise
     }
 
     /// The sender went at half its rate: it lost `round`, and packets waited for `queue` at most.
@@ -165,6 +167,8 @@ mod tests {
         assert!((0.08..0.1).contains(&first));
         base.on_start_up(round(1_000.0, 40.0));
         assert!((0.04..0.05).contains(&base.share()));
+        base.on_start_up(round(20.0, 0.0));
+        assert!(base.share() > 0.04, "none of a few is no proof of none");
         base.on_start_up(round(1_000.0, 120.0));
         assert!(base.share() < 0.05, "it never rises in start-up");
     }

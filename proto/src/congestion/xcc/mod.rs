@@ -74,6 +74,8 @@ pub struct Xcc {
     history: History,
     baseline: Baseline,
     start_up: StartUp,
+    /// What the first flight left at.
+    first_rate: f64,
     cycle: Cycle,
     look: Look,
     /// Caps after unexplained loss, until the next probe.
@@ -100,6 +102,8 @@ impl Xcc {
         let packet = packet as f64;
         let round_trip = rtt.as_secs_f64().max(MIN_ROUND_TRIP);
         let window = FIRST_FLIGHT * packet;
+        let spread = (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD);
+        let first_rate = window / spread;
         Self {
             rng: Rng::new(seed),
             packet,
@@ -120,7 +124,8 @@ impl Xcc {
             pacing_gain: startup::PACING_GAIN,
             window_gain: startup::WINDOW_GAIN,
             window,
-            rate: window / (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD),
+            first_rate,
+            rate: first_rate,
             report_interval: 0.0,
             queue: 0.0,
             is_silent: false,
@@ -263,7 +268,8 @@ impl Xcc {
         if sample.is_first_flight {
             let share = sample.arrived as f64 / packets.max(1.0);
             if share >= startup::MIN_ARRIVED {
-                self.start_up.on_first_flight(packets, rate, self.rate);
+                self.start_up
+                    .on_first_flight(packets, rate, self.first_rate);
             }
         }
         // Where the queue may be dropping, few packets cannot tell its loss from the path's own.

@@ -44,6 +44,8 @@ pub(super) struct StartUp {
     has_seen_limit: bool,
     rounds: u32,
     full_reports: u32,
+    /// The path was seen to queue, which explains loss as well.
+    has_queued: bool,
 }
 
 impl StartUp {
@@ -60,6 +62,11 @@ impl StartUp {
             None => {}
         }
         self.has_seen_limit && self.rounds >= 2 && self.full_reports >= FULL_REPORTS
+    }
+
+    #[cfg(test)]
+    pub fn has_seen_limit(&self) -> bool {
+        self.has_seen_limit
     }
 
     pub fn guess(&self) -> f64 {
@@ -79,6 +86,7 @@ impl StartUp {
 
 impl Xcc {
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
+        self.start_up.has_queued |= ack.queue.is_some_and(|queue| queue > self.epsilon());
         if self.start_up.is_full(
             ack.queue,
             0.1 * self.min_rtt() + 0.003 + self.delays.jitter(),
@@ -88,7 +96,8 @@ impl Xcc {
         if !ack.is_round_over {
             return;
         }
-        self.start_up.rounds += 1;
+        // A round in which there was nothing to send put no guess to the test.
+        self.start_up.rounds += u32::from(!self.round.is_app_limited);
         if self.start_up.rounds > GUESS_ROUNDS {
             self.start_up.guess = 0.0;
         }
@@ -115,8 +124,8 @@ impl Xcc {
 
     fn end_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
         self.baseline.on_start_up_over(ack.now);
-        if ack.is_excess && !self.baseline.is_learned() {
-            // Whose loss that was shows at half the rate, which lets the queue go as well.
+        if ack.is_excess && !self.baseline.is_learned() && !self.start_up.has_queued {
+            // Whose loss that was shows at half the rate.
             self.cycle.begin_anew();
             self.begin_look(feedback);
             return;

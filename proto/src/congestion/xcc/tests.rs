@@ -6,6 +6,66 @@ use crate::congestion::{Controller, Snapshot};
 const PACKET: u64 = 1_472;
 const RTT: Duration = Duration::from_millis(50);
 
+/// Reports of the first flight, a round trip after it left, in which packets came at `rate`.
+fn first_flight(xcc: &mut Xcc, rate: u64) {
+    let start = Instant::from_millis(1_000);
+    for packets in [34, 50, 66, 82, 96] {
+        let at = Duration::from_nanos(packets * PACKET * 1_000_000_000 / rate);
+        let then = Snapshot {
+            sent_at: start,
+            flight_started: start,
+            seen_end: 1,
+            received: 1,
+            lost: 0,
+            left_network: PACKET,
+            largest_at_us: 1,
+            in_flight: 96 * PACKET,
+            is_app_limited: false,
+        };
+        let feedback = Feedback {
+            rtt: Some(RTT),
+            one_way_us: None,
+            smoothed_rtt: RTT,
+            min_rtt: RTT,
+            next_number: 96,
+            seen_end: packets,
+            received: 16,
+            lost: 0,
+            received_total: packets,
+            lost_total: 0,
+            report_interval: RTT / 32,
+            is_window_limited: false,
+            ce: 0,
+            host_drops: 0,
+            in_flight: (96 - packets) * PACKET,
+            rate: Some(RateSample {
+                packets: packets - 1,
+                arrived: packets - 1,
+                interval: at,
+                bytes: packets * PACKET,
+                arrived_at_us: packets * PACKET * 1_000_000 / rate,
+                is_first_flight: true,
+                then,
+            }),
+        };
+        xcc.on_report(start + RTT + at, &feedback);
+    }
+}
+
+#[test]
+fn every_report_of_the_first_flight_is_held_against_the_rate_it_left_at() {
+    let mut xcc = Xcc::new(RTT, PACKET as usize, 7);
+    let rate = xcc.rate() / 4;
+    first_flight(&mut xcc, rate);
+    let guess = xcc.start_up.guess();
+    assert!((guess / rate as f64 - 1.0).abs() < 0.05, "guessed {guess}");
+    assert!(xcc.start_up.has_seen_limit(), "the flight arrived slower");
+    let mut xcc = Xcc::new(RTT, PACKET as usize, 7);
+    let rate = xcc.rate();
+    first_flight(&mut xcc, rate);
+    assert!(!xcc.start_up.has_seen_limit(), "it arrived as it left");
+}
+
 /// A path that delivers up to `rate` bytes a second and loses `loss` of 1,000 packets, reported
 /// every eighth of a round trip.
 struct Path {

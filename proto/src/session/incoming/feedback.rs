@@ -36,6 +36,8 @@ pub(super) struct Reporting {
     bytes: u64,
     reported_at: Instant,
     is_due: bool,
+    /// The sender asked for this report: it waits.
+    is_asked: bool,
     /// One past the last chunk that the sender says it has sent.
     sent_end: u64,
     /// Where the next page starts, while one report goes over several.
@@ -52,6 +54,7 @@ impl Default for Reporting {
             bytes: 0,
             reported_at: Instant::ZERO,
             is_due: false,
+            is_asked: false,
             sent_end: 0,
             page: None,
             pages: 0,
@@ -74,6 +77,7 @@ impl Reporting {
     pub fn on_ping(&mut self, sent_end: u64) {
         self.sent_end = self.sent_end.max(sent_end);
         self.is_due = true;
+        self.is_asked = true;
     }
 
     pub fn on_probe(&mut self) {
@@ -114,6 +118,7 @@ impl Reporting {
             self.pages = 0;
             self.bytes = 0;
             self.is_due = false;
+            self.is_asked = false;
             self.reported_at = now;
         }
     }
@@ -141,6 +146,9 @@ impl IncomingSession {
             MIN_DATAGRAM,
         );
         if self.reporting.is_due {
+            if self.is_young() || self.reporting.is_asked {
+                self.control.repeat_oldest();
+            }
             self.timers.stop(Timer::Report);
             self.books.settle(self.book_bytes());
             let (report, next_page) = self.report(now);
@@ -174,10 +182,19 @@ impl IncomingSession {
 
     /// More than a thousandth of the sender's packets was lost, or too few have come to tell.
     fn is_path_lossy(&self) -> bool {
-        let received = self.receipt.received();
+        let sent = self.packets_sent();
+        self.is_young() || sent.saturating_sub(self.receipt.received()) > sent / 1_000
+    }
+
+    /// The sender's first flights: it waits for the first answer, and how long a round trip takes
+    /// is not known here, so every report carries a block that is not acknowledged.
+    fn is_young(&self) -> bool {
+        self.packets_sent() < FEW_PACKETS
+    }
+
+    fn packets_sent(&self) -> u64 {
         let largest = self.receipt.largest();
-        let sent = largest.map_or(0, |largest| largest.saturating_add(1));
-        sent < FEW_PACKETS || sent.saturating_sub(received) > sent / 1_000
+        largest.map_or(0, |largest| largest.saturating_add(1))
     }
 
     fn write_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> bool {

@@ -415,7 +415,7 @@ impl IncomingSession {
             }
         }
         if self.timers.take_due(Timer::Probe, now) {
-            self.control.on_probe();
+            self.control.repeat_oldest();
             self.reporting.on_probe();
         }
         self.on_progress_timer(now);

@@ -144,10 +144,9 @@ impl OutgoingSession {
         if self.phase == Phase::Opening {
             self.on_established();
         }
-        let repairs = self.stats.retransmitted_bytes;
-        let outcome = self
-            .sent
-            .on_report(now, report, self.rtt.smoothed(), repairs);
+        let has_repairs = self.stats.retransmitted_bytes > 0;
+        let (rtt, copies) = (self.rtt.smoothed(), self.tail.copies_sent());
+        let outcome = self.sent.on_report(now, report, rtt, copies, has_repairs);
         if let Some(rtt) = outcome.rtt {
             self.rtt.on_sample(now, rtt);
         }

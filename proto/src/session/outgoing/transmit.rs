@@ -32,7 +32,7 @@ const MAX_ENTRY_REST: usize = 64;
 const MAX_PROBE: Duration = Duration::from_millis(500);
 const IDLE_PROBE: Duration = Duration::from_millis(200);
 /// Probes right behind the last data, so that its loss is noticed within a round trip.
-const TAIL_PROBES: u32 = 2;
+const TAIL_PROBES: u32 = 3;
 /// Leaves that are tried for a repair before first transmissions go on.
 const REPAIR_TRIES: usize = 4;
 /// Control blocks go out twice where more than this share of packets is lost, or it is not known
@@ -243,7 +243,7 @@ impl OutgoingSession {
             if self.write_part(out) {
                 continue;
             }
-            let Some(choice) = self.choose() else {
+            let Some(choice) = self.choose().or_else(|| self.choose_copy()) else {
                 break;
             };
             self.write_data(now, choice, out);
@@ -366,6 +366,17 @@ impl OutgoingSession {
         })
     }
 
+    /// There was nothing to send: if that is because all was sent, the last of it may go again.
+    fn choose_copy(&mut self) -> Option<Choice> {
+        if self.phase != Phase::Open || !self.files.is_all_sent() {
+            return None;
+        }
+        let flight = self.sent.in_flight() / self.path.packet_size().max(1) as u64;
+        let (end, share) = (self.files.cursor(), self.sent.loss());
+        let is_new = self.tail.on_all_sent(end, flight, self.next_number, share);
+        is_new.then(|| self.choose()).flatten()
+    }
+
     /// Everything is sent, or waits for a read or an answer.
     fn on_nothing_to_send(&mut self, now: Instant) {
         self.sent.on_app_limited(self.next_number);
@@ -378,7 +389,8 @@ impl OutgoingSession {
             let wait = if self.probe.tail == 0 {
                 Duration::ZERO
             } else {
-                self.sent.reorder_window(self.rtt.smoothed())
+                // A little more, so that the probe overtakes the last data for certain.
+                self.sent.reorder_window(self.rtt.smoothed()) * 9 / 8
             };
             self.timers.set_earliest(Timer::Probe, now + wait);
         } else {
@@ -398,7 +410,7 @@ impl OutgoingSession {
         }
         self.probe.count += 1;
         self.renewal.on_silence(self.probe.count);
-        self.control.on_probe();
+        self.control.repeat_oldest();
         let waited = self
             .sent
             .oldest_in_flight()

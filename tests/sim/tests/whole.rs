@@ -1,0 +1,47 @@
+//! Whole transfers that were once much slower than others over the same link.
+
+use xfer_sim::queue::MILLISECOND;
+use xfer_sim::table::Cell;
+use xfer_sim::whole::Course;
+
+/// The share of rate × (1 - loss) that 4 MiB reach.
+fn share(rate_mbit: u64, rtt_ms: u64, loss_percent: u32, seed: u64) -> f64 {
+    let cell = Cell {
+        rate: rate_mbit * 1_000_000,
+        rtt: rtt_ms * MILLISECOND,
+        loss_ppm: loss_percent * 10_000,
+        queue_per_cent: 100,
+        jitter: 0,
+        reorder_ppm: 0,
+        overhead: 42,
+    };
+    let course = Course {
+        cell,
+        size: 4 << 20,
+    };
+    course.run(seed).expect("the transfer ends").0
+}
+
+/// Both copies of the answer to the offer were lost: the receiver waited for the probe timeout of a
+/// path that it had not measured, and the sender forgot what the first flight had shown.
+#[test]
+fn a_lost_answer_does_not_start_the_transfer_anew() {
+    let share = share(100, 100, 5, 110);
+    assert!(share > 0.4, "{share:.3} of the link");
+}
+
+/// The last repairs were lost, their copies had widened the reordering window to a round trip, and
+/// none were left for the stragglers.
+#[test]
+fn the_last_repairs_do_not_wait_for_a_window_that_copies_widened() {
+    let share = share(50, 200, 10, 106);
+    assert!(share > 0.4, "{share:.3} of the link");
+}
+
+/// The queue of a near path overflowed in start-up: half the rate for a hundred round trips was no
+/// way to find out that this loss was its own.
+#[test]
+fn a_near_path_that_overflows_at_first_is_not_looked_at_for_long() {
+    let share = share(100, 1, 0, 108);
+    assert!(share > 0.93, "{share:.3} of the link");
+}
