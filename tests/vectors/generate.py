@@ -58,7 +58,7 @@ FRAMES = [
                "interval_us": 1000}),
     ("retry", {"frame": "Retry", "token": "00112233445566778899aabb", "received_size": 8952}),
     ("block", {"frame": "Block", "sequence": 300, "bytes": "02000101"}),
-    ("report-first", report(window=25165824)),
+    ("report-first", report(window=46137344)),
     ("report", report(
         largest=1000, received=990, overtaken=4, largest_at_us=123456789, delay_us=250, ce=3, host_drops=2,
         duplicates=1, window=20000000, first_missing=12, end=900, page_start=12, page_end=900,
@@ -288,9 +288,9 @@ def session():
     def blocks(count):
         return {"next": count, "end": count, "missing": []}
 
-    first = report(largest=2, received=3, largest_at_us=40000, window=25165811, first_missing=1, end=1,
+    first = report(largest=2, received=3, largest_at_us=40000, window=46137331, first_missing=1, end=1,
                    page_start=1, page_end=1, blocks=blocks(1))
-    last = {**first, "largest": 3, "received": 4, "largest_at_us": 41000, "window": 25165824,
+    last = {**first, "largest": 3, "received": 4, "largest_at_us": 41000, "window": 46137344,
             "blocks": blocks(2)}
     ack = {"frame": "Ack", "largest": 1, "delay_us": 0, "blocks": blocks(2)}
     done = {"frame": "Close", "failure": None}

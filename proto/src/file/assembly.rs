@@ -133,10 +133,18 @@ impl Assembly {
             bytes = rest;
             at += take;
         }
-        if self.filling > self.limit() / 2 {
+        if self.filling > self.most_filling() {
             self.evict();
         }
         true
+    }
+
+    /// Bytes of blocks that may wait for what they lack. On a long path that loses packets every
+    /// block waits for a round trip: most of the memory has to stay for what is on its way, or the
+    /// path is never full. What comes after its block was written is written alone.
+    fn most_filling(&self) -> u64 {
+        let limit = self.limit();
+        (limit / 8).max((limit / 2).min(8 * BLOCK))
     }
 
     /// Bytes of the blocks that `bytes` of a file lie in and that are not there yet.
