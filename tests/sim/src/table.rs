@@ -2,7 +2,7 @@
 
 use crate::content::Content;
 use crate::host::{ReceiverSpec, SenderSpec};
-use crate::network::LinkConfig;
+use crate::network::{Burst, LinkConfig};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::storage::Latency;
 use crate::world::{Scenario, World};
@@ -25,8 +25,14 @@ pub struct Cell {
     pub loss_ppm: u32,
     /// Queue, in per cent of rate times round trip; never less than 16 full packets.
     pub queue_per_cent: u64,
+    /// Mean length of the bursts in which packets get lost; 0 where each is lost by itself.
+    pub burst: u32,
+    /// Packets that arrive twice, in parts per million.
+    pub duplicate_ppm: u32,
     /// Jitter in each direction, at most.
     pub jitter: Nanos,
+    /// Whether jitter lets packets overtake each other.
+    pub jitter_reorders: bool,
     /// Packets held back by 5 ms, in parts per million.
     pub reorder_ppm: u32,
     /// Bytes that each packet costs beyond its UDP payload.
@@ -71,6 +77,23 @@ pub struct Span {
 }
 
 impl Cell {
+    /// A link of `mbits` million bits a second and a round trip of `rtt_ms` that loses `loss_ppm`,
+    /// with a queue of one product of both, and nothing else wrong with it.
+    pub fn new(mbits: u64, rtt_ms: u64, loss_ppm: u32) -> Self {
+        Self {
+            rate: mbits * 1_000_000,
+            rtt: rtt_ms * MILLISECOND,
+            loss_ppm,
+            queue_per_cent: 100,
+            burst: 0,
+            duplicate_ppm: 0,
+            jitter: 0,
+            jitter_reorders: false,
+            reorder_ppm: 0,
+            overhead: 0,
+        }
+    }
+
     /// Bytes that the queue takes.
     fn queue_limit(&self) -> u64 {
         let bdp = u128::from(self.rate) * u128::from(self.rtt) / 8 / u128::from(SECOND);
@@ -84,9 +107,12 @@ impl Cell {
             queue_limit: self.queue_limit(),
             delay: self.rtt / 2,
             jitter: self.jitter,
+            jitter_reorders: self.jitter_reorders,
             reorder_ppm: self.reorder_ppm,
             reorder_delay: 5 * MILLISECOND,
-            loss_ppm: self.loss_ppm,
+            loss_ppm: if self.burst == 0 { self.loss_ppm } else { 0 },
+            burst: (self.burst > 0).then(|| Burst::with_loss(self.loss_ppm, self.burst)),
+            duplicate_ppm: self.duplicate_ppm,
             mtu: 1_472,
             overhead: self.overhead,
             ..LinkConfig::default()

@@ -47,7 +47,7 @@ pub struct LinkConfig {
 }
 
 /// A scheduled change of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkChange {
     /// When it happens.
     pub at: Nanos,
