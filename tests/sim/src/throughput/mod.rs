@@ -85,8 +85,9 @@ pub struct Section {
 }
 
 /// All sections, in the order of the file.
-pub const SECTIONS: [Section; 8] = [
+pub const SECTIONS: [Section; 9] = [
     steady::STEADY,
+    steady::GIGABIT,
     steady::HELD_OUT,
     steady::QUEUES,
     steady::JITTER,
