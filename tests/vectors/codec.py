@@ -54,7 +54,7 @@ def tlv(kind, content):
 
 FRAMES = ["Padding", "Hello", "Retry", "Block", "Report", "Ack", "Ping", "Close"]
 REPORT_NUMBERS = [
-    "largest", "received", "largest_at_us", "delay_us", "ce", "host_drops", "duplicates", "window",
+    "largest", "received", "overtaken", "largest_at_us", "delay_us", "ce", "host_drops", "duplicates", "window",
     "first_missing", "end", "page_start", "page_end",
 ]
 

@@ -60,7 +60,7 @@ FRAMES = [
     ("block", {"frame": "Block", "sequence": 300, "bytes": "02000101"}),
     ("report-first", report(window=25165824)),
     ("report", report(
-        largest=1000, received=990, largest_at_us=123456789, delay_us=250, ce=3, host_drops=2,
+        largest=1000, received=990, overtaken=4, largest_at_us=123456789, delay_us=250, ce=3, host_drops=2,
         duplicates=1, window=20000000, first_missing=12, end=900, page_start=12, page_end=900,
         missing=[{"gap": 0, "run": 3}, {"gap": 2, "run": 1}],
         blocks={"next": 4, "end": 9, "missing": [{"gap": 0, "run": 1}, {"gap": 3, "run": 1}]})),

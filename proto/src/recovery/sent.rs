@@ -210,7 +210,8 @@ impl SentLog {
     /// more.
     fn count(&mut self, report: &Report) {
         self.received = self.received.max(report.received);
-        let lost = self.seen_end.saturating_sub(self.received);
+        let arrived = self.received.saturating_add(report.overtaken);
+        let lost = self.seen_end.saturating_sub(arrived);
         let host_drops = report.host_drops.saturating_sub(self.host_drops);
         self.host_drops = self.host_drops.max(report.host_drops);
         let explained = host_drops.min(lost.saturating_sub(self.lost));
@@ -341,6 +342,26 @@ mod tests {
         assert_eq!(log.lost_below(), 6);
         let late = log.on_report(Instant::from_millis(26), &report(8, 9, 100), RTT, 0);
         assert_eq!((late.received, late.lost, late.rtt), (2, 0, None));
+    }
+
+    #[test]
+    fn what_may_still_come_is_not_lost() {
+        let mut log = SentLog::default();
+        log.on_sent(Instant::from_millis(1), 0, 100, 100_000);
+        let early = Report {
+            overtaken: 30,
+            ..report(99, 65, 100)
+        };
+        let outcome = log.on_report(Instant::from_millis(25), &early, RTT, 0);
+        assert_eq!((outcome.lost, log.lost_total()), (5, 5));
+        log.on_report(Instant::from_millis(45), &report(99, 93, 100), RTT, 0);
+        assert_eq!(log.lost_total(), 7);
+        let liar = Report {
+            overtaken: u64::MAX,
+            ..report(99, 93, 100)
+        };
+        log.on_report(Instant::from_millis(45), &liar, RTT, 0);
+        assert_eq!(log.lost_total(), 0);
     }
 
     #[test]

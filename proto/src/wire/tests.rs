@@ -53,12 +53,13 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn report() -> impl Strategy<Value = Report> {
-    let numbers = prop::array::uniform12(number());
+    let numbers = prop::array::uniform13(number());
     (numbers, any::<u32>(), gap_runs(), block_ack()).prop_map(
         |(numbers, delay_us, missing, blocks)| {
             let [
                 largest,
                 received,
+                overtaken,
                 largest_at_us,
                 ce,
                 host_drops,
@@ -69,6 +70,7 @@ fn report() -> impl Strategy<Value = Report> {
             Report {
                 largest,
                 received,
+                overtaken,
                 largest_at_us,
                 delay_us,
                 ce,

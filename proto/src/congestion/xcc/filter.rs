@@ -7,6 +7,11 @@ use alloc::collections::VecDeque;
 /// A minimum is forgotten after one to two of these.
 const BUCKET: Duration = Duration::from_secs(5);
 
+/// Reports that show how far delays lie apart, at the least.
+const SPREAD_REPORTS: u32 = 8;
+/// Round trips whose spread is remembered.
+const MAX_RANGES: usize = 16;
+
 /// The square root, by whole numbers: the same on every machine.
 pub(super) fn sqrt(value: f64) -> f64 {
     const SCALE: f64 = (1_u64 << 40) as f64;
@@ -64,6 +69,49 @@ pub(super) struct Delays {
     /// When a delay near the smallest was last seen.
     low_at: Instant,
     initial: f64,
+    spread: Spread,
+}
+
+/// How far delays lie apart for a reason other than queues, in seconds.
+///
+/// A queue grows and goes over several round trips; where delays differ within nearly every round
+/// trip that is the path's jitter, or the hosts'. So the calm ones of the last round trips tell.
+#[derive(Clone, Debug, Default)]
+struct Spread {
+    ranges: VecDeque<f64>,
+    since: Instant,
+    reports: u32,
+    smallest: f64,
+    largest: f64,
+}
+
+impl Spread {
+    fn on_delay(&mut self, now: Instant, delay: f64, round_trip: f64) {
+        if self.reports == 0 {
+            (self.since, self.smallest, self.largest) = (now, delay, delay);
+        }
+        self.reports += 1;
+        self.smallest = self.smallest.min(delay);
+        self.largest = self.largest.max(delay);
+        let is_round = now.since(self.since).as_secs_f64() >= round_trip;
+        if is_round && self.reports >= SPREAD_REPORTS {
+            if self.ranges.len() >= MAX_RANGES {
+                self.ranges.pop_front();
+            }
+            self.ranges.push_back(self.largest - self.smallest);
+            self.reports = 0;
+        }
+    }
+
+    fn value(&self) -> f64 {
+        let is_lower = |range: &f64| self.ranges.iter().filter(|other| *other < range).count();
+        let quarter = self.ranges.len() / 4;
+        let calm = self
+            .ranges
+            .iter()
+            .filter(|range| is_lower(range) <= quarter);
+        calm.copied().fold(0.0, f64::max)
+    }
 }
 
 impl Delays {
@@ -73,6 +121,7 @@ impl Delays {
             one_way: WindowedMin::default(),
             low_at: Instant::ZERO,
             initial: round_trip,
+            spread: Spread::default(),
         }
     }
 
@@ -83,7 +132,12 @@ impl Delays {
 
     /// What counts as no queue, in seconds, where a packet takes `packet_time`.
     pub fn epsilon(&self, packet_time: f64) -> f64 {
-        0.001 + 0.03 * self.min() + 3.0 * packet_time
+        0.001 + 0.03 * self.min() + 3.0 * packet_time + 2.0 * self.jitter()
+    }
+
+    /// By how much delays differ without a queue, in seconds.
+    pub fn jitter(&self) -> f64 {
+        self.spread.value()
     }
 
     /// Takes what a report says of delays; answers how long its packet waited in queues.
@@ -98,8 +152,9 @@ impl Delays {
         }
         let one_way = one_way?;
         self.one_way.on_sample(now, one_way);
+        self.spread.on_delay(now, one_way, self.min());
         let queue = one_way - self.one_way.value().unwrap_or(one_way);
-        let tolerance = (0.01 * self.min()).max(0.000_3);
+        let tolerance = (0.01 * self.min()).max(0.000_3) + self.jitter();
         if queue <= tolerance || rtt.is_some_and(|rtt| rtt <= self.min() + tolerance) {
             self.low_at = now;
         }
@@ -268,6 +323,26 @@ mod tests {
         assert_eq!(min.value(), Some(0.01));
         min.on_sample(Instant::from_millis(15_000), 0.02);
         assert_eq!(min.value(), Some(0.02));
+    }
+
+    #[test]
+    fn jitter_is_no_queue() {
+        let at = Instant::from_millis;
+        let mut calm = Delays::new(0.02);
+        let mut jittery = Delays::new(0.02);
+        for report in 0..400 {
+            // A queue that fills over a second and goes; and delays that differ all the time.
+            let queue = 0.02 * (report % 200) as f64 / 200.0;
+            calm.on_report(at(report * 5), Some(0.02 + queue), Some(7.0 + queue));
+            let jitter = 0.002 * (report * 7 % 11) as f64;
+            jittery.on_report(at(report * 5), Some(0.02 + jitter), Some(7.0 + jitter));
+        }
+        assert!(calm.jitter() < 0.002, "{}", calm.jitter());
+        assert!(jittery.jitter() > 0.01, "{}", jittery.jitter());
+        assert!(
+            jittery.epsilon(0.0) > 0.02,
+            "all of its delays are no queue"
+        );
     }
 
     #[test]

@@ -356,7 +356,7 @@ impl Xcc {
 
     /// While nothing queues the whole rate is used; a queue that was there for a round goes.
     fn margin(&self) -> f64 {
-        if self.queue <= 0.001 + 0.01 * self.min_rtt() {
+        if self.queue <= 0.001 + 0.01 * self.min_rtt() + self.delays.jitter() {
             1.0
         } else {
             MARGIN

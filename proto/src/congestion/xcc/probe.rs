@@ -128,7 +128,7 @@ impl Xcc {
     }
 
     fn refill(&mut self, feedback: &Feedback) {
-        let limit = (0.1 * self.min_rtt()).max(0.002);
+        let limit = (0.1 * self.min_rtt()).max(0.002) + self.delays.jitter();
         let cycle = &mut self.cycle;
         let is_queue_standing = cycle.min_queue.is_finite() && cycle.min_queue > limit;
         cycle.is_contended = is_queue_standing || cycle.has_excess;

@@ -79,10 +79,10 @@ impl StartUp {
 
 impl Xcc {
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
-        if self
-            .start_up
-            .is_full(ack.queue, 0.1 * self.min_rtt() + 0.003)
-        {
+        if self.start_up.is_full(
+            ack.queue,
+            0.1 * self.min_rtt() + 0.003 + self.delays.jitter(),
+        ) {
             return self.end_start_up(ack, feedback);
         }
         if !ack.is_round_over {
@@ -103,7 +103,7 @@ impl Xcc {
             self.start_up.flat_rounds += 1;
         }
         let flat = self.start_up.flat_rounds;
-        let has_queue = self.round.min_queue > 0.1 * self.min_rtt() + 0.002;
+        let has_queue = self.round.min_queue > 0.1 * self.min_rtt() + 0.002 + self.delays.jitter();
         let is_lossy = flat >= 1 && ack.is_excess;
         if is_lossy {
             self.long_cap = self.product().max(self.round.best_flight);

@@ -216,6 +216,7 @@ impl IncomingSession {
         let report = Report {
             largest: self.receipt.largest().unwrap_or(0),
             received: self.receipt.received(),
+            overtaken: self.receipt.overtaken(now),
             largest_at_us: self.receipt.largest_at().as_micros(),
             delay_us: self.receipt.delay_us(now),
             ce: self.ce,
@@ -284,6 +285,7 @@ mod tests {
         let report = Report {
             largest: far,
             received: far,
+            overtaken: far,
             largest_at_us: far,
             delay_us: u32::MAX,
             ce: far,

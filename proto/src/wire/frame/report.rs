@@ -10,6 +10,9 @@ pub struct Report {
     pub largest: u64,
     /// Packets received, each number once.
     pub received: u64,
+    /// Packet numbers below `largest` that have not come, but still may: they were overtaken no
+    /// longer ago than packets on this path have lately come late by.
+    pub overtaken: u64,
     /// Receiver's clock when `largest` arrived, in microseconds from an origin of its own.
     pub largest_at_us: u64,
     /// Microseconds between that arrival and this frame.
