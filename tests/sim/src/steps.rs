@@ -3,7 +3,7 @@
 use crate::host::ReceiverSpec;
 use crate::network::LinkChange;
 use crate::queue::{MILLISECOND, Nanos, SECOND};
-use crate::table::Cell;
+use crate::table::{Cell, file_bytes};
 use crate::world::{Scenario, World};
 
 /// A change comes after so long, and the next one so much later.
@@ -14,8 +14,6 @@ pub const WATCHED: Nanos = 10 * SECOND;
 pub const USED: f64 = 0.9;
 /// How often the receiver is looked at.
 const TICK: Nanos = 20 * MILLISECOND;
-/// UDP payload of a full packet, in bytes.
-const PACKET: u64 = 1_472;
 
 /// What happens to the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,10 +115,10 @@ impl Step {
             (stats.packets_in, stats.dropped_queue)
         };
         let before = offered(&mut world);
-        let mut arrived = vec![useful(&world)];
+        let mut arrived = vec![file_bytes(&world)];
         while world.now() < from + WATCHED {
             world.run_until(world.now() + TICK);
-            arrived.push(useful(&world));
+            arrived.push(file_bytes(&world));
         }
         if let Some(violation) = world.violations().first() {
             return Err(format!("seed {seed}: {violation}"));
@@ -139,11 +137,4 @@ impl Step {
             drops: (after.1 - before.1) as f64 / (after.0 - before.0).max(1) as f64,
         })
     }
-}
-
-/// Bytes that came, less what came twice.
-fn useful(world: &World) -> u64 {
-    let stats = world.receiver().stats();
-    let twice = stats.duplicate_chunks * PACKET;
-    stats.received_bytes.saturating_sub(twice)
 }

@@ -15,7 +15,7 @@ pub(super) const STEPS: Section = Section {
     about: "The link changes after 15 s, and again 15 s later where two changes are named; the \
             last counts. *Recovery* is the time\nfrom then (from the end of a black-out) to the \
             first half second, or four round trips, in which at least .9 of what\nthe link then \
-            carries came; *share* is over the 10 s from then, headers included. Goal: every seed \
+            carries came; *share* is over the 10 s from then. Goal: every seed \
             within 2 s or 20 round\ntrips.",
     columns: "| change | RTT ms | loss % | seeds | recovery, mean s | worst s | share, mean \
               | worst | drops % |",
