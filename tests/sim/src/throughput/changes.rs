@@ -42,9 +42,13 @@ const FRAME_OVERHEAD: u64 = 14 + 20 + 8;
 type Named = (&'static str, Step);
 
 fn steps(form: Form) -> Vec<(Named, Range<u64>)> {
-    let (rate, rtts, losses, seeds): (u64, &[u64], &[u32], _) = match form {
-        Form::Full => (100, &[20, 50, 100, 300], &[0, 20_000], 1..9),
-        Form::Small => (10, &[50], &[0], 1..3),
+    let (rate, cells, seeds) = match form {
+        Form::Full => {
+            let mut cells = vec![Cell::new(100, 50, 20_000)];
+            cells.extend([20, 50, 100, 300].map(|rtt| Cell::new(100, rtt, 0)));
+            (100, cells, 1..9)
+        }
+        Form::Small => (10, vec![Cell::new(10, 50, 0)], 1..3),
     };
     let half = Change::Rate(rate * 500_000);
     let full = Change::Rate(rate * 1_000_000);
@@ -60,19 +64,13 @@ fn steps(form: Form) -> Vec<(Named, Range<u64>)> {
     ];
     let mut all = Vec::new();
     for (name, changes) in &changes {
-        for &loss in losses {
-            // A path's own loss makes steps of the loss no different ones.
-            if loss > 0 && matches!(changes.first(), Some(Change::Loss(_))) {
-                continue;
-            }
-            all.extend(rtts.iter().map(|&rtt| {
-                let step = Step {
-                    cell: Cell::new(rate, rtt, loss),
-                    changes: changes.clone(),
-                };
-                ((*name, step), seeds.clone())
-            }));
-        }
+        all.extend(cells.iter().map(|&cell| {
+            let step = Step {
+                cell,
+                changes: changes.clone(),
+            };
+            ((*name, step), seeds.clone())
+        }));
     }
     all
 }

@@ -26,7 +26,7 @@ pub(super) const OWN: Section = Section {
 pub(super) const OTHERS: Section = Section {
     name: "others",
     title: "Against one CUBIC or one BBR",
-    about: "From 30 s to 120 s, shares of the link; one of the two starts 5 s after the other, \
+    about: "From 30 s to 100 s, shares of the link; one of the two starts 5 s after the other, \
             which one is named last. CUBIC and\nBBR (version 1) are models with the rules of \
             RFC 9438 and of Linux. Goal against CUBIC with a queue of half a product\nor more: \
             every seed between .30 and .85. Without loss in the path.",
@@ -49,28 +49,28 @@ fn own(form: Form) -> Vec<Study> {
         stagger: STAGGER,
         others_first: false,
     };
-    let mut all = Vec::new();
-    let (counts, cells, queues, span, seeds): (&[u64], _, &[u64], _, _) = match form {
-        Form::Full => (
-            &[2, 5, 10],
-            vec![Cell::new(100, 50, 0), Cell::new(100, 50, 20_000)],
-            &[10, 50, 100, 400],
-            (20, 80),
-            1..5,
-        ),
-        Form::Small => (&[2, 3], vec![Cell::new(20, 50, 0)], &[100], (10, 25), 1..3),
+    let clean = |rate| Cell::new(rate, 50, 0);
+    let (contests, span, seeds): (Vec<Contest>, _, _) = match form {
+        Form::Full => {
+            let mut contests = Vec::new();
+            for count in [2, 5, 10] {
+                let queues = [10, 50, 100, 400];
+                contests.extend(queues.map(|queue| contest(clean(100), count, queue)));
+                contests.push(contest(Cell::new(100, 50, 20_000), count, 100));
+            }
+            (contests, (20, 80), 1..5)
+        }
+        Form::Small => {
+            let contests = [2, 3].map(|count| contest(clean(20), count, 100));
+            (contests.into(), (10, 25), 1..3)
+        }
     };
     let span = Span {
         warm_up: span.0 * SECOND,
         total: span.1 * SECOND,
     };
-    for cell in cells {
-        for &count in counts {
-            let contests = queues.iter().map(|&queue| contest(cell, count, queue));
-            all.extend(contests.map(|contest| ((contest, span), seeds.clone())));
-        }
-    }
-    all
+    let with = |contest| ((contest, span), seeds.clone());
+    contests.into_iter().map(with).collect()
 }
 
 fn others(form: Form) -> Vec<Study> {
@@ -79,7 +79,7 @@ fn others(form: Form) -> Vec<Study> {
         Form::Full => (
             vec![Cell::new(50, 20, 0), Cell::new(100, 50, 0)],
             &[10, 50, 100, 200, 400],
-            (30, 120),
+            (30, 100),
             1..5,
         ),
         Form::Small => (vec![Cell::new(20, 40, 0)], &[100], (10, 30), 1..3),

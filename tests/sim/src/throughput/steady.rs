@@ -13,7 +13,7 @@ const LOSSES: [u32; 5] = [0, 10_000, 20_000, 50_000, 100_000];
 pub(super) const STEADY: Section = Section {
     name: "steady",
     title: "Steady state",
-    about: "From 15 s to 60 s. Goal: mean .95 to 100 ms, \
+    about: "From 15 s to 50 s. Goal: mean .95 to 100 ms, \
             .93 at 300 ms; worst seed\n.93 and .85; 95th percentile of the time in the queue at \
             most 15 ms or a quarter of the round trip; no drops by\nthe queue; feedback at most \
             .5 % of the bytes of the file.",
@@ -25,7 +25,7 @@ pub(super) const STEADY: Section = Section {
 pub(super) const GIGABIT: Section = Section {
     name: "gigabit",
     title: "Steady state at 1,000 Mbit/s",
-    about: "The same from 10 s to 25 s, and with three seeds: a second of such a link takes long to \
+    about: "The same from 8 s to 20 s, and with two seeds: a second of such a link takes long to \
             simulate.",
     columns: COLUMNS,
     lines: |form, threads| measure(&gigabit(form), threads, &CLEAN),
@@ -35,7 +35,7 @@ pub(super) const GIGABIT: Section = Section {
 pub(super) const HELD_OUT: Section = Section {
     name: "held-out",
     title: "Steady state, other links and seeds",
-    about: "The same over links and seeds that no constant was tuned on, from 15 s to 45 s.",
+    about: "The same over links and seeds that no constant was tuned on, from 15 s to 40 s.",
     columns: COLUMNS,
     lines: |form, threads| measure(&held_out(form), threads, &CLEAN),
 };
@@ -44,7 +44,7 @@ pub(super) const HELD_OUT: Section = Section {
 pub(super) const QUEUES: Section = Section {
     name: "queues",
     title: "Queues",
-    about: "The same from 15 s to 45 s with queues of other sizes, in products of rate and round \
+    about: "The same from 15 s to 40 s with queues of other sizes, in products of rate and round \
             trip (never less than 16\npackets).",
     columns: COLUMNS,
     lines: |form, threads| measure(&queues(form), threads, &CLEAN),
@@ -54,7 +54,7 @@ pub(super) const QUEUES: Section = Section {
 pub(super) const JITTER: Section = Section {
     name: "jitter",
     title: "Jitter, reordering, bursts, copies",
-    about: "From 15 s to 45 s. Jitter is uniform from 0 to what is named, both ways; 1 % of the \
+    about: "From 10 s to 30 s. Jitter is uniform from 0 to what is named, both ways; 1 % of the \
             packets come 5 ms late\nand are overtaken. Goal: mean .90; what comes twice less than \
             1 % of the packets that come. Below them, without a\ngoal: jitter by which packets \
             overtake each other, loss in bursts of 8 packets on average, and 1 % of the packets\n\
@@ -124,7 +124,7 @@ fn steady(form: Form) -> Vec<Study> {
     match form {
         Form::Full => {
             let cells = grid(&[10, 100], &ROUND_TRIPS, &LOSSES);
-            studies(cells, span(15, 60), 1..9)
+            studies(cells, span(15, 50), 1..9)
         }
         Form::Small => {
             let cells = grid(&[10], &ROUND_TRIPS, &[0, 50_000]);
@@ -137,7 +137,7 @@ fn gigabit(form: Form) -> Vec<Study> {
     match form {
         Form::Full => {
             let cells = grid(&[1_000], &ROUND_TRIPS, &LOSSES);
-            studies(cells, span(10, 25), 1..4)
+            studies(cells, span(8, 20), 1..3)
         }
         Form::Small => studies(vec![Cell::new(100, 50, 20_000)], span(4, 8), 1..2),
     }
@@ -149,7 +149,7 @@ fn held_out(form: Form) -> Vec<Study> {
             let losses = [5_000, 30_000, 70_000, 100_000];
             let mut cells = grid(&[20, 100], &[15, 30, 80, 200], &losses);
             cells.extend(grid(&[5, 300], &[40], &losses));
-            studies(cells, span(15, 45), 1_001..1_009)
+            studies(cells, span(15, 40), 1_001..1_009)
         }
         Form::Small => studies(vec![Cell::new(8, 30, 30_000)], span(10, 20), 1_001..1_003),
     }
@@ -168,10 +168,10 @@ fn queues(form: Form) -> Vec<Study> {
     };
     match form {
         Form::Full => {
-            let mut cells = grid(&[100], &[50, 100], &[0, 20_000, 50_000]);
-            cells.extend(grid(&[50], &[300], &[0, 20_000]));
+            let mut cells = grid(&[100], &[50], &[0, 20_000]);
+            cells.extend(grid(&[50], &[200], &[0, 20_000]));
             let sizes = [2, 5, 10, 50, 400];
-            studies(sized(cells, &sizes), span(15, 45), 1..9)
+            studies(sized(cells, &sizes), span(15, 40), 1..9)
         }
         Form::Small => {
             let cells = sized(vec![Cell::new(20, 100, 20_000)], &[5, 50]);
@@ -201,7 +201,7 @@ fn jitter(form: Form) -> Vec<Study> {
         cells.extend(grid_of_odds(cell));
     }
     match form {
-        Form::Full => studies(cells, span(15, 45), 1..9),
+        Form::Full => studies(cells, span(10, 30), 1..9),
         Form::Small => studies(cells, span(10, 20), 1..3),
     }
 }
