@@ -31,7 +31,7 @@ pub(super) const WHOLE: Section = Section {
             packet on top of the UDP payload, so that .952 is the most. *Sent* is bytes of UDP\n\
             payload for a byte of the file. Goals as the mean of the seeds; seeds from 1,001 on \
             were not tuned on.",
-    columns: "| MiB | Mbit/s | RTT ms | loss % | seeds | mean | worst | sent |",
+    columns: "| MiB | Mbit/s | RTT ms | loss % | seeds | mean | worst | its seed | sent |",
     lines: |form, threads| measure_courses(&courses(form), threads),
 };
 
@@ -171,9 +171,9 @@ fn measure_courses(courses: &[(Wanted, Range<u64>)], threads: usize) -> Vec<Line
             seeds.end - 1,
         );
         match settle(results) {
-            Ok(finishes) => course_line(&start, &finishes, *goal),
+            Ok(finishes) => course_line(&start, seeds, &finishes, *goal),
             Err(failure) => Line {
-                text: start + " | | |",
+                text: start + " | | | |",
                 failure: Some(failure),
                 ..Line::default()
             },
@@ -182,12 +182,18 @@ fn measure_courses(courses: &[(Wanted, Range<u64>)], threads: usize) -> Vec<Line
     .collect()
 }
 
-fn course_line(start: &str, finishes: &[(f64, f64)], goal: Option<f64>) -> Line {
+fn course_line(
+    start: &str,
+    seeds: &Range<u64>,
+    finishes: &[(f64, f64)],
+    goal: Option<f64>,
+) -> Line {
     let average = mean(finishes.iter().map(|finish| finish.0));
     let worst = lowest(finishes.iter().map(|finish| finish.0));
     Line {
         text: format!(
-            "{start} {average:.3} | {worst:.3} | {:.3} |",
+            "{start} {average:.3} | {worst:.3} | {} | {:.3} |",
+            seeds.start + finishes.iter().position(|it| it.0 == worst).unwrap_or(0) as u64,
             1.0 + mean(finishes.iter().map(|finish| finish.1)),
         ),
         worst,
