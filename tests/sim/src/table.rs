@@ -200,8 +200,8 @@ impl Cell {
     }
 }
 
-/// Bytes of the file that came, in whatever order, and each once. A few bytes of control packets are
-/// among them.
+/// Bytes of the file that came, in whatever order, and each once. A few bytes of control packets
+/// are among them.
 pub fn file_bytes(world: &World) -> u64 {
     let stats = world.receiver().stats();
     let other = stats.received_packets * HEADER + stats.duplicate_chunks * (PACKET - HEADER);
