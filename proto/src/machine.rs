@@ -33,6 +33,8 @@ pub enum Input<'a> {
     Timeout,
     /// The kernel dropped so many datagrams at our socket since the last report of this kind.
     KernelDrops(u64),
+    /// The system refused a datagram of ours because it is larger than the first hop takes.
+    TooLarge,
     /// Stop in order: tell the peer why, keep what can be resumed.
     Abort(Failure),
 }

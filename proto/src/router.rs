@@ -143,12 +143,16 @@ impl Router {
         let peer = peer_of(header.session);
         match (header.kind, peer) {
             (Kind::Hello, _) => self.on_hello(now, received, header, peer, out),
-            (Kind::Data | Kind::Control, Some(peer)) if peer == received.source => {
+            (Kind::Data | Kind::Part | Kind::Control, Some(peer)) if peer == received.source => {
                 Route::Session(header.session)
             }
-            (Kind::Data | Kind::Control, Some(_)) => Route::Drop(DropReason::WrongAddress),
+            (Kind::Data | Kind::Part | Kind::Control, Some(_)) => {
+                Route::Drop(DropReason::WrongAddress)
+            }
             (Kind::Control, None) => self.answer_unknown(now, received, header, out),
-            (Kind::Data | Kind::Retry | Kind::Reset, _) => Route::Drop(DropReason::Ignored),
+            (Kind::Data | Kind::Part | Kind::Retry | Kind::Reset, _) => {
+                Route::Drop(DropReason::Ignored)
+            }
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Socket {
     address: SocketAddr,
     offload: bool,
     counters: SendCounters,
+    /// Refusals for size that were asked for.
+    told_too_large: u64,
     receive_errors: u64,
 }
 
@@ -51,6 +53,7 @@ impl Socket {
             address,
             offload,
             counters: SendCounters::default(),
+            told_too_large: 0,
             receive_errors: 0,
         })
     }
@@ -85,6 +88,12 @@ impl Socket {
     /// Counts so far.
     pub(crate) fn counters(&self) -> SendCounters {
         self.counters
+    }
+
+    /// Whether the system refused a datagram for its size since this was last asked.
+    pub(crate) fn take_too_large(&mut self) -> bool {
+        let told = std::mem::replace(&mut self.told_too_large, self.counters.too_large);
+        told < self.counters.too_large
     }
 
     /// Receive errors so far. They end nothing: an ICMP message must not be able to.

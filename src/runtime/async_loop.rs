@@ -34,7 +34,7 @@ pub(crate) async fn run<F: Front>(
     let ready = UdpSocket::from_std(socket.io().try_clone()?)?;
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
-            Step::Transmit => match send(driver, socket, &ready) {
+            Step::Transmit => match send(driver, socket, &ready, clock) {
                 Progress::Blocked(sent) => {
                     let both = Interest::READABLE | Interest::WRITABLE;
                     (driver.on_blocked(sent), both)
@@ -53,7 +53,12 @@ pub(crate) async fn run<F: Front>(
 }
 
 /// Sends what is in hand. The runtime learns from a full socket to wait until it is writable.
-fn send<F: Front>(driver: &Driver<F>, socket: &mut Socket, ready: &UdpSocket) -> Progress {
+fn send<F: Front>(
+    driver: &mut Driver<F>,
+    socket: &mut Socket,
+    ready: &UdpSocket,
+    clock: Clock,
+) -> Progress {
     let Some((batch, bytes)) = driver.unsent() else {
         return Progress::Done;
     };
@@ -65,6 +70,9 @@ fn send<F: Front>(driver: &Driver<F>, socket: &mut Socket, ready: &UdpSocket) ->
             Progress::Blocked(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     });
+    if socket.take_too_large() {
+        driver.on_too_large(clock.now());
+    }
     progress
 }
 

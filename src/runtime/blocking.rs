@@ -32,14 +32,9 @@ pub(crate) fn run<F: Front>(
     };
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
-            Step::Transmit => match driver
-                .unsent()
-                .map(|(batch, bytes)| socket.send(batch, bytes))
-            {
-                Some(Progress::Blocked(sent)) => {
-                    (driver.on_blocked(sent), Interest::ReadableOrWritable)
-                }
-                Some(Progress::Done) | None => {
+            Step::Transmit => match send(driver, socket, clock) {
+                Progress::Blocked(sent) => (driver.on_blocked(sent), Interest::ReadableOrWritable),
+                Progress::Done => {
                     driver.on_sent();
                     continue;
                 }
@@ -51,6 +46,18 @@ pub(crate) fn run<F: Front>(
         waiter.wait(socket.io(), interest, until.map(|until| until.since(now)))?;
         intake.run(driver, socket, clock);
     }
+}
+
+/// Sends what is in hand.
+fn send<F: Front>(driver: &mut Driver<F>, socket: &mut Socket, clock: Clock) -> Progress {
+    let Some((batch, bytes)) = driver.unsent() else {
+        return Progress::Done;
+    };
+    let progress = socket.send(batch, bytes);
+    if socket.take_too_large() {
+        driver.on_too_large(clock.now());
+    }
+    progress
 }
 
 /// What a loop takes in each time it comes back from a wait.

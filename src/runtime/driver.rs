@@ -32,8 +32,10 @@ pub(crate) type Sessions<M> = HashMap<SessionId, Slot<M>>;
 pub(crate) struct Slot<M> {
     /// The machine.
     pub(crate) machine: Box<M>,
-    /// Its peer.
+    /// Its peer, who may change its address.
     pub(crate) peer: SocketAddr,
+    /// The peer's first address: what limits count by.
+    opened_by: SocketAddr,
     /// The name that the storage thread knows it by.
     stored_as: SessionId,
     /// It is in the queue of those that have to be polled.
@@ -57,7 +59,12 @@ pub(crate) trait Front {
     /// A session reports something.
     fn on_event(&mut self, now: Instant, peer: SocketAddr, event: Event);
 
-    /// A session is over and gone, or was not let in.
+    /// The address that a session answers to, where it may change.
+    fn peer_of(_machine: &Self::Machine) -> Option<SocketAddr> {
+        None
+    }
+
+    /// A session is over and gone, or was not let in. `peer` is the address that opened it.
     fn on_removed(
         &mut self,
         now: Instant,
@@ -121,6 +128,8 @@ enum Ending {
 
 /// A batch that is not sent yet; `from` is the first byte that the socket has not taken.
 struct Unsent {
+    /// Whose it is, unless the router's.
+    session: Option<SessionId>,
     transmit: Transmit,
     from: usize,
 }
@@ -173,6 +182,7 @@ impl<F: Front> Driver<F> {
         let slot = Slot {
             machine,
             peer,
+            opened_by: peer,
             stored_as,
             is_dirty: false,
         };
@@ -241,6 +251,13 @@ impl<F: Front> Driver<F> {
         Some((&unsent.transmit, bytes))
     }
 
+    /// The system refused a datagram of the batch in hand for its size.
+    pub(crate) fn on_too_large(&mut self, now: Instant) {
+        if let Some(id) = self.unsent.as_ref().and_then(|unsent| unsent.session) {
+            self.input(now, id, Input::TooLarge);
+        }
+    }
+
     /// The batch is with the kernel.
     pub(crate) fn on_sent(&mut self) {
         self.unsent = None;
@@ -272,7 +289,11 @@ impl<F: Front> Driver<F> {
         }
         if let Some((transmit, bytes)) = self.replies.pop_front() {
             self.reply = std::mem::replace(&mut self.buffer, bytes);
-            self.unsent = Some(Unsent { transmit, from: 0 });
+            self.unsent = Some(Unsent {
+                session: None,
+                transmit,
+                from: 0,
+            });
             return Step::Transmit;
         }
         while let Some(id) = self.dirty.pop_front() {
@@ -297,7 +318,11 @@ impl<F: Front> Driver<F> {
             let mut out = TransmitBuf::new(&mut self.buffer, max_segments);
             match slot.machine.poll(now, &mut out) {
                 Output::Transmit(transmit) => {
-                    self.unsent = Some(Unsent { transmit, from: 0 });
+                    self.unsent = Some(Unsent {
+                        session: Some(id),
+                        transmit,
+                        from: 0,
+                    });
                     // Behind the others, so that no session keeps them from sending.
                     self.dirty.push_back(id);
                     return;
@@ -320,7 +345,8 @@ impl<F: Front> Driver<F> {
             self.by_stored.remove(&slot.stored_as);
             self.storage.submit(&mut self.operations);
             self.storage.forget(slot.stored_as);
-            self.front.on_removed(now, id, slot.peer, &slot.machine);
+            self.front
+                .on_removed(now, id, slot.opened_by, &slot.machine);
             self.front.on_population(&mut self.sessions);
         }
     }
@@ -355,6 +381,7 @@ impl<F: Front> Driver<F> {
     fn input(&mut self, now: Instant, id: SessionId, input: Input<'_>) {
         if let Some(slot) = self.sessions.get_mut(&id) {
             slot.machine.handle(now, input);
+            slot.peer = F::peer_of(&slot.machine).unwrap_or(slot.peer);
             self.mark(id);
         }
     }

@@ -276,6 +276,10 @@ impl Front for ReceiverFront<'_> {
         self.router.on_closed(now, id, peer);
     }
 
+    fn peer_of(session: &IncomingSession) -> Option<SocketAddr> {
+        Some(session.peer())
+    }
+
     fn on_population(&mut self, sessions: &mut Sessions<IncomingSession>) {
         let share = write_buffer(self.shared.loops, sessions.len());
         if share != self.write_buffer {

@@ -33,18 +33,11 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Sources, Error> {
         let (path, source) = errors.swap_remove(0);
         return Err(path_error("open", &path, source));
     }
-    let mut warnings = plan.warnings;
-    let mut unreadable = Vec::new();
-    for (path, error) in errors {
-        match name_of(&path, paths) {
-            Some(name) => {
-                let failure = Failure::new(ErrorCode::SOURCE_UNREADABLE, error.to_string());
-                unreadable.push((name, failure));
-            }
-            // Nothing that it could be called by in an event.
-            None => warnings.push(path_error("open", &path, error).to_string()),
-        }
-    }
+    let unreadable = errors.into_iter().map(|(path, error)| {
+        let failure = Failure::new(ErrorCode::SOURCE_UNREADABLE, error.to_string());
+        let name = name_of(&path, paths).unwrap_or_else(|| stand_in(&path));
+        (name, failure)
+    });
     let files = plan.sources.into_iter().zip(plan.entries);
     let files = files.map(|(path, entry)| SourceFile {
         path: path.into(),
@@ -52,8 +45,8 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Sources, Error> {
     });
     Ok(Sources {
         files: files.collect(),
-        warnings,
-        unreadable,
+        warnings: plan.warnings,
+        unreadable: unreadable.collect(),
     })
 }
 
@@ -80,6 +73,14 @@ fn name_of(path: &Path, arguments: &[PathBuf]) -> Option<Name> {
         })
         .collect();
     Name::new(parts.join(&b'/')).ok()
+}
+
+/// What a file is called in events whose own name cannot be sent.
+fn stand_in(path: &Path) -> Name {
+    let last = path.file_name().unwrap_or(path.as_os_str());
+    let text = printable(Path::new(last));
+    let short: String = text.chars().take(60).collect();
+    Name::new(short).unwrap_or_else(|_| Name::new("(unnamed)").expect("a plain name"))
 }
 
 /// A path for messages: what is not printable comes out escaped.
@@ -111,6 +112,21 @@ mod tests {
         assert_eq!(name("a.txt").as_deref(), Some("a.txt"));
         assert_eq!(name("/etc/x").as_deref(), Some("etc/x"));
         assert_eq!(name("/"), None);
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_sent_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, bad) = (dir.path().join("good"), dir.path().join("a\nb"));
+        std::fs::write(&good, "x").unwrap();
+        std::fs::write(&bad, "x").unwrap();
+        let sources = find(&[good, bad]).unwrap();
+        assert!(sources.warnings.is_empty());
+        let [(name, failure)] = sources.unreadable.as_slice() else {
+            panic!("{:?}", sources.unreadable);
+        };
+        assert_eq!(name.as_bytes(), b"a\\nb");
+        assert!(failure.message.contains("cannot be sent"), "{failure:?}");
     }
 
     #[test]

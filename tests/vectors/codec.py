@@ -131,7 +131,7 @@ def message(m):
 
 # --- packets
 
-KINDS = [None, "Hello", "Retry", "Data", "Control", "Reset"]
+KINDS = [None, "Hello", "Retry", "Data", "Control", "Reset", "Part"]
 
 
 def sealed(body):
@@ -145,4 +145,7 @@ def packet(p):
     header = bytes([1 << 4 | KINDS.index(p["kind"]), 0]) + session + struct.pack(">Q", p["number"])
     if p["kind"] == "Data":
         return sealed(header + struct.pack(">Q", p["chunk"]) + bytes.fromhex(p["payload"]))
+    if p["kind"] == "Part":
+        return sealed(header + struct.pack(">QH", p["chunk"], p["offset"])
+                      + bytes.fromhex(p["payload"]))
     return sealed(header + bytes.fromhex(p["tag"]) + b"".join(frame(f) for f in p["frames"]))

@@ -77,6 +77,15 @@ fn encode(decoded: &Packet<'_>, len: usize, is_padded: bool) -> Vec<u8> {
         } => {
             packet::encode_data(&mut out, header.session, header.number, *chunk, payload);
         }
+        Packet::Part {
+            header,
+            chunk,
+            offset,
+            payload,
+        } => {
+            let at = (*chunk, *offset);
+            packet::encode_part(&mut out, header.session, header.number, at, payload, &[]);
+        }
         Packet::Frames {
             header,
             tag,

@@ -178,6 +178,19 @@ pub(crate) fn packet(packet: &Packet<'_>) -> Value {
             "chunk": chunk,
             "payload": hex(payload),
         }),
+        Packet::Part {
+            header,
+            chunk,
+            offset,
+            payload,
+        } => json!({
+            "kind": "Part",
+            "session": header.session.to_string(),
+            "number": header.number,
+            "chunk": chunk,
+            "offset": offset,
+            "payload": hex(payload),
+        }),
         Packet::Frames {
             header,
             tag,

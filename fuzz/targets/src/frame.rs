@@ -4,7 +4,7 @@ use crate::packets::{frames_packet, with_checksum};
 use xfer_proto::wire::checksum::{self, CHECKSUM_LEN};
 use xfer_proto::wire::frame::Frame;
 use xfer_proto::wire::header::{HEADER_LEN, VERSION_LIST};
-use xfer_proto::wire::packet::{Packet, encode_data};
+use xfer_proto::wire::packet::{Packet, encode_data, encode_part};
 
 /// Bytes before the frames: the header and the tag.
 const FIXED_LEN: usize = HEADER_LEN + 8;
@@ -31,6 +31,17 @@ pub fn frame_decode(data: &[u8]) {
         }) => {
             let mut again = Vec::new();
             encode_data(&mut again, header.session, header.number, chunk, payload);
+            again
+        }
+        Ok(Packet::Part {
+            header,
+            chunk,
+            offset,
+            payload,
+        }) => {
+            let mut again = Vec::new();
+            let at = (chunk, offset);
+            encode_part(&mut again, header.session, header.number, at, payload, &[]);
             again
         }
         Ok(Packet::Versions { session, versions }) => {

@@ -2,4 +2,5 @@
 
 pub mod assembly;
 pub mod layout;
+pub mod parts;
 pub mod source;

@@ -26,6 +26,9 @@ pub struct SenderStats {
     pub rtt: Duration,
     /// Pacing rate, in bytes a second.
     pub rate: u64,
+    /// Bytes of a full packet of file content: less than at first where the path came to carry
+    /// less.
+    pub packet_size: u64,
 }
 
 /// Counters of a receiving session.

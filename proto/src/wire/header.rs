@@ -25,6 +25,8 @@ pub enum Kind {
     Control = 4,
     /// Stateless answer to a packet of no known session.
     Reset = 5,
+    /// A part of a chunk that the path does not carry whole any more.
+    Part = 6,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             3 => Self::Data,
             4 => Self::Control,
             5 => Self::Reset,
+            6 => Self::Part,
             _ => return Err(DecodeError::Kind(bits)),
         })
     }

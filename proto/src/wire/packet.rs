@@ -9,6 +9,9 @@ use alloc::vec::Vec;
 
 /// Bytes that a data packet has beside its payload: header, chunk number, checksum.
 pub const DATA_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
+/// Bytes that a packet with a part of a chunk has beside its payload: as a data packet, and the
+/// offset in the chunk.
+pub const PART_OVERHEAD: usize = DATA_OVERHEAD + 2;
 /// Bytes that a packet of frames has beside them: header, tag, checksum.
 pub const FRAMES_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
 /// Most versions that a version list may hold.
@@ -26,7 +29,18 @@ pub enum Packet<'a> {
         /// Its content.
         payload: &'a [u8],
     },
-    /// Frames: every kind but data.
+    /// Some bytes of one chunk.
+    Part {
+        /// The header.
+        header: Header,
+        /// Number of the chunk in the session.
+        chunk: u64,
+        /// Bytes of the chunk before these.
+        offset: u16,
+        /// Its content.
+        payload: &'a [u8],
+    },
+    /// Frames: every kind but data and parts.
     Frames {
         /// The header.
         header: Header,
@@ -63,6 +77,17 @@ impl<'a> Packet<'a> {
                 header,
                 chunk: fixed,
                 payload: rest,
+            });
+        }
+        if header.kind == Kind::Part {
+            let (offset, payload) = rest
+                .split_first_chunk::<2>()
+                .ok_or(DecodeError::Truncated)?;
+            return Ok(Self::Part {
+                header,
+                chunk: fixed,
+                offset: u16::from_be_bytes(*offset),
+                payload,
             });
         }
         let mut rest = rest;
@@ -127,6 +152,31 @@ pub fn encode_data_parts(
     }
     .encode(out);
     out.extend_from_slice(&chunk.to_be_bytes());
+    out.extend_from_slice(head);
+    out.extend_from_slice(tail);
+    checksum::append(out, start);
+}
+
+/// Appends a packet with the bytes of a chunk from `offset` on, which lie in two pieces.
+pub fn encode_part(
+    out: &mut Vec<u8>,
+    session: SessionId,
+    number: PacketNumber,
+    (chunk, offset): (u64, u16),
+    head: &[u8],
+    tail: &[u8],
+) {
+    let start = out.len();
+    let payload = head.len().saturating_add(tail.len());
+    out.reserve(payload.saturating_add(PART_OVERHEAD));
+    Header {
+        kind: Kind::Part,
+        session,
+        number,
+    }
+    .encode(out);
+    out.extend_from_slice(&chunk.to_be_bytes());
+    out.extend_from_slice(&offset.to_be_bytes());
     out.extend_from_slice(head);
     out.extend_from_slice(tail);
     checksum::append(out, start);

@@ -58,6 +58,8 @@ pub(crate) struct Seen {
     pub blocks: Vec<(u64, Vec<u8>)>,
     /// Chunk numbers and lengths.
     pub chunks: Vec<(u64, usize)>,
+    /// Chunk numbers, offsets and contents of parts.
+    pub parts: Vec<(u64, usize, Vec<u8>)>,
     /// Codes of closing frames; `None` for a good end.
     pub closes: Vec<Option<ErrorCode>>,
     control: ControlReceiver,
@@ -74,6 +76,17 @@ impl Seen {
                 assert_eq!(header.session, ID);
                 self.headers.push(header);
                 self.chunks.push((chunk, payload.len()));
+            }
+            Packet::Part {
+                header,
+                chunk,
+                offset,
+                payload,
+            } => {
+                assert_eq!(header.session, ID);
+                self.headers.push(header);
+                self.parts
+                    .push((chunk, usize::from(offset), payload.to_vec()));
             }
             Packet::Frames {
                 header,

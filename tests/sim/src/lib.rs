@@ -13,6 +13,7 @@ pub mod host;
 pub mod network;
 pub mod oracle;
 pub mod parallel;
+mod path;
 pub mod queue;
 pub mod schedule;
 pub mod steps;

@@ -3,6 +3,7 @@
 use crate::content::Content;
 use crate::host::{ReceiverSpec, SenderSpec};
 use crate::network::{Burst, LinkChange, LinkConfig};
+use crate::path;
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::storage::{DiskConfig, Latency, OpFailure, OpKind, Policy};
 use crate::world::{Fault, FaultKind, Outcome, Scenario, When, World};
@@ -134,6 +135,7 @@ pub fn plan(seed: u64, profile: Profile) -> Plan {
     if draw.one_in(100) {
         draw.dead_host(&mut plan.scenario);
     } else {
+        path::change(&mut draw.0, &mut plan.scenario);
         plan.scenario.deadline = deadline(&plan.scenario);
     }
     plan
@@ -223,7 +225,7 @@ impl Draw {
             link.changes.push(LinkChange {
                 at: self.below(SECOND),
                 rate: Some(link.rate / (1 + self.below(4)) + 500_000),
-                loss_ppm: None,
+                ..LinkChange::default()
             });
         }
         link

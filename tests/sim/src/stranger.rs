@@ -109,6 +109,7 @@ impl Stranger {
             Kind::Hello,
             Kind::Retry,
             Kind::Data,
+            Kind::Part,
             Kind::Control,
             Kind::Reset,
         ];

@@ -44,6 +44,8 @@ pub enum FaultKind {
     },
     /// It is asked to stop.
     Abort,
+    /// A router on the way forgets a sender's address and gives it another.
+    Rebind,
 }
 
 /// A run to come.
@@ -390,6 +392,8 @@ impl World {
                 self.queue.push(self.now + restart_after, Event::Start(0));
             }
             (FaultKind::Crash { .. }, node) => self.with_sender(node, SenderHost::crash),
+            (FaultKind::Rebind, 0) => {}
+            (FaultKind::Rebind, node) => self.with_sender(node, SenderHost::rebind),
             (FaultKind::Abort, 0) => {
                 self.with(|hosts, outside| hosts.receiver.abort(outside, &reason));
             }

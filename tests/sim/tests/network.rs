@@ -158,7 +158,7 @@ fn a_change_of_the_rate_counts_for_what_is_queued() {
     let change = |at, rate| LinkChange {
         at: at * MILLISECOND,
         rate: Some(rate),
-        loss_ppm: None,
+        ..LinkChange::default()
     };
     let config = LinkConfig {
         rate: 8_000_000,

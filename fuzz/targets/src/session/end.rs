@@ -141,7 +141,11 @@ impl<M: Machine> End<M> {
         assert!((1..=MAX_DATAGRAM).contains(&transmit.segment_size));
         for datagram in self.buffer.chunks(transmit.segment_size) {
             let header = match Packet::decode(datagram) {
-                Ok(Packet::Data { header, .. } | Packet::Frames { header, .. }) => header,
+                Ok(
+                    Packet::Data { header, .. }
+                    | Packet::Part { header, .. }
+                    | Packet::Frames { header, .. },
+                ) => header,
                 other => panic!("sent what cannot be read: {other:?}"),
             };
             assert_eq!(header.session, super::ID);

@@ -211,6 +211,10 @@ impl Peer {
                     self.receipt.on_packet(self.now, header.number.0);
                     self.chunks.insert(chunk..chunk + 1);
                 }
+                // The chunk is never whole for this receiver: its parts come for ever.
+                Ok(Packet::Part { header, .. }) => {
+                    self.receipt.on_packet(self.now, header.number.0);
+                }
                 Ok(Packet::Frames { header, frames, .. }) => {
                     self.receipt.on_packet(self.now, header.number.0);
                     for frame in frames {

@@ -6,6 +6,7 @@ use crate::config::{MAX_INTEGRITY_RETRIES, MAX_RANGES};
 use crate::digest::{self, leaf_count};
 use crate::error::{ErrorCode, Failure};
 use crate::file::layout::Place;
+use crate::file::parts::{Taken, part_index};
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
 use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
@@ -57,16 +58,51 @@ impl IncomingSession {
             self.stats.duplicate_chunks += 1;
             return;
         }
-        if !self.files.get(place.file).is_some_and(InFile::takes_data) {
+        if self.takes(chunk, place, payload) {
+            self.on_chunk_whole(now, chunk, place);
+        }
+    }
+
+    /// Some bytes of a chunk came, of a path that does not carry it in one packet any more.
+    pub(super) fn on_part(&mut self, now: Instant, chunk: u64, offset: usize, payload: &[u8]) {
+        let Some(place) = self.files.layout.place(chunk) else {
+            if self.files.total.is_some() {
+                self.violation(now, "it sent a part of a chunk that does not exist");
+            }
+            return;
+        };
+        if part_index(place.len, offset, payload.len()).is_none() {
+            return self.violation(now, "it sent a part that no chunk has");
+        }
+        if self.received.contains(chunk) {
+            // A repair repeats every part of a chunk: that says nothing about the order of packets.
             return;
         }
-        if !self.has_range_for(chunk) {
-            return;
+        let part = Place {
+            offset: place.offset + offset as u64,
+            len: payload.len(),
+            ..place
+        };
+        if self.takes(chunk, part, payload)
+            && self.parts.on_part(chunk, place.len, offset, payload.len()) == Taken::Whole
+        {
+            self.on_chunk_whole(now, chunk, place);
         }
-        if !self.store(place, payload) {
-            self.host_drops = self.host_drops.saturating_add(1);
-            return;
+    }
+
+    /// Takes bytes of a chunk into memory; answers whether it did.
+    fn takes(&mut self, chunk: u64, place: Place, payload: &[u8]) -> bool {
+        if !self.files.get(place.file).is_some_and(InFile::takes_data) || !self.has_range_for(chunk)
+        {
+            return false;
         }
+        let is_stored = self.store(place, payload);
+        self.host_drops = self.host_drops.saturating_add(u64::from(!is_stored));
+        is_stored
+    }
+
+    fn on_chunk_whole(&mut self, now: Instant, chunk: u64, place: Place) {
+        self.parts.forget(chunk..chunk + 1);
         self.received.insert(chunk..chunk + 1);
         if let Some(state) = self.files.get_mut(place.file) {
             state.started.get_or_insert(now);
@@ -240,6 +276,7 @@ impl IncomingSession {
     /// A file of that name and size exists: no data is taken until the digests are compared.
     fn hold(&mut self, file: FileIndex) {
         let chunks = self.files.layout.chunks(file);
+        self.parts.forget(chunks.clone());
         self.received.insert(chunks);
         self.assembly.forget(file);
         let Some(state) = self.files.get_mut(file) else {
@@ -359,6 +396,9 @@ impl IncomingSession {
             .files
             .reset_leaf(file, leaf, |chunk| received.contains(chunk));
         self.received.remove(chunks);
+        let bytes = self.files.layout.leaf(file, leaf);
+        self.parts
+            .forget(self.files.layout.chunks_touching(file, bytes));
         self.reporting.ask();
     }
 

@@ -8,6 +8,7 @@ mod offers;
 use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, ReceiverConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::file::assembly::Assembly;
+use crate::file::parts::Parts;
 use crate::id::{FileIndex, SessionId};
 use crate::machine::{Event, FileStatus, Input, Machine, Output, Received};
 use crate::range_set::RangeSet;
@@ -63,6 +64,8 @@ pub struct IncomingSession {
     received: RangeSet,
     files: Files,
     assembly: Assembly,
+    /// Chunks of which some parts have come.
+    parts: Parts,
     reporting: feedback::Reporting,
     ops: BTreeMap<OpId, (FileIndex, content::OpKind)>,
     next_op: u64,
@@ -106,6 +109,7 @@ impl IncomingSession {
             received: RangeSet::new(),
             files: Files::new(datagram_size - DATA_OVERHEAD),
             assembly: Assembly::new(config.write_buffer),
+            parts: Parts::default(),
             reporting: feedback::Reporting::default(),
             ops: BTreeMap::new(),
             next_op: 0,
@@ -157,6 +161,16 @@ impl IncomingSession {
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
                     self.on_chunk(now, chunk, payload);
+                }
+            }
+            Packet::Part {
+                header,
+                chunk,
+                offset,
+                payload,
+            } if header.session == self.id && received.source == self.peer => {
+                if self.on_packet(now, header, &received) {
+                    self.on_part(now, chunk, usize::from(offset), payload);
                 }
             }
             Packet::Frames {
@@ -316,6 +330,7 @@ impl IncomingSession {
         self.files.open -= 1;
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
+        self.parts.forget(chunks.clone());
         self.received.insert(chunks);
         self.drop_waiting(file);
         self.assembly.forget(file);
@@ -389,7 +404,7 @@ impl Machine for IncomingSession {
                 self.host_drops = self.host_drops.saturating_add(count);
             }
             Input::Abort(failure) => self.fail(now, failure),
-            Input::Timeout => {}
+            Input::Timeout | Input::TooLarge => {}
         }
     }
 

@@ -26,6 +26,7 @@ impl OutgoingSession {
     pub(super) fn on_heard(&mut self, now: Instant) {
         self.timers.set(Timer::Idle, now + self.config.idle_timeout);
         self.reset_at = None;
+        self.renewal.on_heard();
     }
 
     pub(super) fn on_frames(&mut self, now: Instant, header: Header, frames: Vec<Frame<'_>>) {
@@ -89,6 +90,8 @@ impl OutgoingSession {
     /// overtook the `Hello`, so it is believed only if it is said again and nothing was heard
     /// in between.
     fn on_reset(&mut self, now: Instant, close: Close) {
+        // Whoever lost the session has no use for our address.
+        self.renewal.on_reset();
         match self.reset_at {
             None => self.reset_at = Some(now),
             Some(first) if now.since(first) >= self.rtt.pto() => self.on_close(now, close),
@@ -138,6 +141,9 @@ impl OutgoingSession {
         if let Some(rtt) = outcome.rtt {
             self.rtt.on_sample(now, rtt);
         }
+        let first_missing = report.first_missing;
+        let seen = (self.sent.seen_end(), outcome.received);
+        self.path.on_report(seen, first_missing, self.next_number);
         let lost_below = self.sent.lost_below();
         if self.control.on_ack(&report.blocks, lost_below).is_none() {
             return self.violation(now, "it acknowledged messages that were never sent");

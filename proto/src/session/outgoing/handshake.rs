@@ -9,6 +9,7 @@ use crate::id::PacketNumber;
 use crate::machine::Event;
 use crate::recovery::sent::MIN_REORDER_WINDOW;
 use crate::session::outgoing::files::Files;
+use crate::session::outgoing::path;
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
@@ -57,11 +58,6 @@ impl Opening {
     /// Whether the token is there, so that packets of the session may go out.
     pub fn is_sending(&self) -> bool {
         !self.token.is_empty()
-    }
-
-    /// Bytes of a full data packet.
-    pub fn datagram_size(&self) -> usize {
-        self.datagram_size
     }
 
     fn start_probes(&mut self) {
@@ -117,32 +113,49 @@ impl OutgoingSession {
             }
         }
         let size = self.opening.probes.pop()?;
+        let has_token = self.opening.is_sending();
+        Some(self.write_hello(now, has_token, size, out))
+    }
+
+    /// A `Hello` of `size` bytes, with the token or without.
+    pub(super) fn write_hello(
+        &mut self,
+        now: Instant,
+        has_token: bool,
+        size: usize,
+        out: &mut TransmitBuf<'_>,
+    ) -> Transmit {
         // Without a token no session counts the packet, and so neither do we.
-        let is_counted = self.opening.is_sending();
-        let number = if is_counted {
-            self.take_number()
+        let (number, datagram_size) = if has_token {
+            (self.take_number(), self.opening.datagram_size as u16)
         } else {
-            PacketNumber(0)
+            (PacketNumber(0), 0)
         };
+        let token: &[u8] = if has_token { &self.opening.token } else { &[] };
         let mut packet = FrameWriter::new(Kind::Hello, self.id, number, self.tag, size);
-        let datagram_size = self.opening.datagram_size as u16;
         let interval_us = self.report_interval_us();
         packet.push(&Frame::Hello(Hello {
-            token: &self.opening.token,
+            token,
             datagram_size,
             interval_us,
         }));
         packet.pad();
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::NotEct);
-        if is_counted {
+        if has_token {
             self.sent.on_sent(now, number.0, 1, transmit.len as u64);
         }
-        Some(transmit)
+        transmit
     }
 
     pub(super) fn on_retry(&mut self, now: Instant, retry: Retry<'_>) {
-        if self.phase != Phase::Opening || retry.token.is_empty() {
+        if retry.token.is_empty() {
+            return;
+        }
+        if self.phase == Phase::Open && self.renewal.on_retry() {
+            self.opening.token = retry.token.to_vec();
+        }
+        if self.phase != Phase::Opening {
             return;
         }
         let size = usize::from(retry.received_size);
@@ -162,6 +175,7 @@ impl OutgoingSession {
         }
         self.opening.token = retry.token.to_vec();
         self.opening.datagram_size = size;
+        self.path = path::Path::new(size);
         self.opening.rounds = 0;
         self.opening.probes.clear();
         let manifest = core::mem::take(&mut self.files.files);

@@ -3,6 +3,8 @@
 mod feedback;
 mod files;
 mod handshake;
+mod path;
+mod renewal;
 mod tail;
 mod transmit;
 
@@ -57,6 +59,8 @@ pub struct OutgoingSession {
     tag: u64,
     phase: Phase,
     opening: Opening,
+    path: path::Path,
+    renewal: renewal::Renewal,
     timers: TimerTable,
     rtt: RttEstimator,
     next_number: u64,
@@ -102,6 +106,8 @@ impl OutgoingSession {
         timers.set(Timer::Handshake, now);
         Self {
             opening: Opening::new(config.max_datagram),
+            path: path::Path::default(),
+            renewal: renewal::Renewal::default(),
             // The size of chunks is known, and used, only when the handshake has found it.
             files: Files::new(manifest, 1, config.read_buffer),
             peer,
@@ -139,6 +145,7 @@ impl OutgoingSession {
         SenderStats {
             rtt: self.rtt.smoothed(),
             rate: self.rate(),
+            packet_size: self.path.packet_size() as u64,
             ..self.stats
         }
     }
@@ -308,6 +315,7 @@ impl Machine for OutgoingSession {
             Input::Datagram(received) => self.on_datagram(now, received),
             Input::Storage(completion) => self.on_completion(now, completion),
             Input::Abort(failure) => self.fail(now, failure),
+            Input::TooLarge => self.path.on_too_large(),
             Input::Timeout | Input::KernelDrops(_) => {}
         }
     }

@@ -143,9 +143,11 @@ impl OutgoingSession {
                         return None;
                     }
                 }
-                let data =
-                    |this: &mut Self, out: &mut TransmitBuf<'_>| this.transmit_data(now, out);
-                self.transmit_control(now, out).or_else(|| data(self, out))
+                if let Some(transmit) = self.transmit_control(now, out) {
+                    return Some(transmit);
+                }
+                let renewal = self.transmit_renewal(now, out);
+                renewal.or_else(|| self.transmit_data(now, out))
             }
         }
     }
@@ -227,7 +229,8 @@ impl OutgoingSession {
         let congestion = self.congestion.as_ref();
         let congestion = congestion.map_or(0, |congestion| congestion.window());
         let window = congestion.min(self.peer_window);
-        let size = self.opening.datagram_size() as u64;
+        let packet = self.path.packet_size();
+        let size = packet as u64;
         let budget = Pacer::quantum(rate).min(window.saturating_sub(in_flight));
         if budget < size && in_flight > 0 {
             self.pacer.on_blocked(now);
@@ -236,7 +239,10 @@ impl OutgoingSession {
             return None;
         }
         let first = self.next_number;
-        while (out.len() as u64) < budget.max(1) && out.has_room(self.opening.datagram_size()) {
+        while (out.len() as u64) < budget.max(1) && out.has_room(packet) {
+            if self.write_part(out) {
+                continue;
+            }
             let Some(choice) = self.choose() else {
                 break;
             };
@@ -271,17 +277,23 @@ impl OutgoingSession {
         | Choice::Late(chunk)
         | Choice::Fresh(chunk)
         | Choice::Copy(chunk)) = choice;
-        let number = self.take_number();
         let Some(place) = self.files.layout.place(chunk) else {
             return;
         };
-        let Some((head, tail)) = self.files.payload(chunk, &mut self.storage) else {
-            return;
-        };
-        out.push(|bytes| encode_data_parts(bytes, self.id, number, chunk, head, tail));
+        if self.path.part_of(place.len).is_some() {
+            self.start_parts(chunk);
+            self.write_part(out);
+        } else {
+            let number = self.take_number();
+            let Some((head, tail)) = self.files.payload(chunk, &mut self.storage) else {
+                return;
+            };
+            out.push(|bytes| encode_data_parts(bytes, self.id, number, chunk, head, tail));
+            self.flights.on_sent(chunk, number.0);
+            self.path.on_sent(number.0, place.len + DATA_OVERHEAD);
+        }
         let len = place.len as u64;
         self.stats.data_bytes += len;
-        self.flights.on_sent(chunk, number.0);
         self.files
             .blocks
             .touch((place.file, place.offset / LEAF_SIZE));
@@ -301,7 +313,7 @@ impl OutgoingSession {
                     // Those that are known, or those that are likely among what is in flight.
                     let share = self.sent.loss();
                     let likely = self.sent.in_flight() as f64 * share;
-                    let likely = likely as u64 / self.opening.datagram_size() as u64;
+                    let likely = likely as u64 / self.path.packet_size() as u64;
                     let missing = likely.max(self.flights.lost_count() + 1);
                     self.tail.on_repair(chunk, missing, share);
                 }
@@ -385,6 +397,7 @@ impl OutgoingSession {
             return;
         }
         self.probe.count += 1;
+        self.renewal.on_silence(self.probe.count);
         self.control.on_probe();
         let waited = self
             .sent

@@ -111,7 +111,7 @@ proptest! {
 
     #[test]
     fn what_is_read_is_what_was_written(
-        start in prop::sample::select(vec![0x11_u8, 0x12, 0x13, 0x14, 0x15, 0x00]),
+        start in prop::sample::select(vec![0x11_u8, 0x12, 0x13, 0x14, 0x15, 0x16, 0x00]),
         rest in list(any::<u8>(), 9..200), frames in list((0_u8..9, list(0_u8..4, 0..12)), 0..4),
         is_framed: bool,
     ) {
@@ -128,6 +128,12 @@ proptest! {
             Ok(Packet::Data { header, chunk, payload }) => {
                 let mut again = Vec::new();
                 encode_data(&mut again, header.session, header.number, chunk, payload);
+                prop_assert_eq!(again, packet);
+            }
+            Ok(Packet::Part { header, chunk, offset, payload }) => {
+                let mut again = Vec::new();
+                let at = (chunk, offset);
+                encode_part(&mut again, header.session, header.number, at, payload, &[]);
                 prop_assert_eq!(again, packet);
             }
             Ok(Packet::Versions { session, versions }) => {
@@ -239,7 +245,7 @@ fn headers_of_other_versions_and_kinds_are_told_apart() {
             (version, SessionId(3))
         );
     }
-    for kind in [0].into_iter().chain(6..16) {
+    for kind in [0].into_iter().chain(7..16) {
         let other = with_first(VERSION << 4 | kind);
         assert_eq!(Packet::decode(&other), Err(DecodeError::Kind(kind)));
     }

@@ -125,6 +125,16 @@ fn describe(datagram: &[u8]) -> String {
             header.number,
             payload.len()
         ),
+        Ok(Packet::Part {
+            header,
+            chunk,
+            offset,
+            payload,
+        }) => format!(
+            "{len} bytes: {:?} part of chunk {chunk} at {offset}, {} bytes",
+            header.number,
+            payload.len()
+        ),
         Ok(Packet::Frames { header, frames, .. }) => {
             let frames: Vec<String> = frames.iter().map(describe_frame).collect();
             format!(

@@ -79,6 +79,7 @@ pub struct SenderHost {
     spec: SenderSpec,
     receiver: SocketAddr,
     address: SocketAddr,
+    next_port: u16,
     machine: Option<OutgoingSession>,
     source: Source,
     desk: Desk,
@@ -107,6 +108,7 @@ impl SenderHost {
             spec,
             receiver,
             address: SocketAddr::from(([10, 0, 0, 1], 1)),
+            next_port: 10_000,
             machine: None,
             rest: Rest::default(),
             deadline: None,
@@ -158,16 +160,7 @@ impl SenderHost {
         if self.machine.is_some() || self.is_finished {
             return None;
         }
-        let attempt = self.attempts.len() as u16;
-        let [high, low] = (self.node as u16).to_be_bytes();
-        self.address = SocketAddr::from(([10, 0, high, low], 10_000 + attempt));
-        let route = Route {
-            node: self.node,
-            link: self.spec.reverse,
-            extra_delay: self.spec.extra_delay,
-            then: None,
-        };
-        outside.addresses.insert(self.address, route);
+        self.take_address(outside);
         self.read_bytes = 0;
         let session = SessionId(self.rng.next_u64());
         let config = SenderConfig {
@@ -195,6 +188,27 @@ impl SenderHost {
         });
         self.is_dirty = true;
         Some(session)
+    }
+
+    /// The next port: what is sent to the one before is lost.
+    fn take_address(&mut self, outside: &mut Outside<'_>) {
+        let [high, low] = (self.node as u16).to_be_bytes();
+        self.address = SocketAddr::from(([10, 0, high, low], self.next_port));
+        self.next_port += 1;
+        let route = Route {
+            node: self.node,
+            link: self.spec.reverse,
+            extra_delay: self.spec.extra_delay,
+            then: None,
+        };
+        outside.addresses.insert(self.address, route);
+    }
+
+    /// A router on the way gives the host another address, and does not say so.
+    pub fn rebind(&mut self, outside: &mut Outside<'_>) {
+        if self.machine.is_some() {
+            self.take_address(outside);
+        }
     }
 
     /// A packet has arrived.

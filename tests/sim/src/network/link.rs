@@ -55,6 +55,8 @@ pub struct LinkChange {
     pub rate: Option<u64>,
     /// The new random loss in parts per million, if it changes.
     pub loss_ppm: Option<u32>,
+    /// The new longest UDP payload, if it changes.
+    pub mtu: Option<usize>,
 }
 
 /// What a link has seen. Bytes are counted with the overhead.
@@ -199,6 +201,7 @@ impl Link {
         };
         self.changes_done += 1;
         self.config.loss_ppm = change.loss_ppm.unwrap_or(self.config.loss_ppm);
+        self.config.mtu = change.mtu.unwrap_or(self.config.mtu);
         let old = self.config.rate;
         self.config.rate = change.rate.unwrap_or(old);
         if self.config.rate == old {
