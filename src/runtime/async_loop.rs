@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, Front, Step};
+use super::intake::Intake;
 use crate::net::{Progress, ReceiveBuffers, Socket};
 use std::future::pending;
 use std::io;
@@ -11,8 +12,6 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use xfer_proto::time::Instant;
 
-/// Rounds of receiving before sessions get to answer.
-const RECEIVE_ROUNDS: usize = 4;
 /// A wait shorter than this is a turn for the other tasks and a look at the socket, not a sleep:
 /// the runtime's timers count milliseconds. A longer one may be late by what the pacer makes good
 /// afterwards.
@@ -28,10 +27,11 @@ pub(crate) async fn run<F: Front>(
     socket: &mut Socket,
     woken: &Notify,
     clock: Clock,
-    mut buffers: ReceiveBuffers,
+    buffers: ReceiveBuffers,
 ) -> io::Result<()> {
     // A second handle of the same socket, for its readiness; the batches go through the first one.
     let ready = UdpSocket::from_std(socket.io().try_clone()?)?;
+    let mut intake = Intake::new(socket.io(), buffers, clock.now());
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
             Step::Transmit => match send(driver, socket, &ready, clock) {
@@ -48,7 +48,9 @@ pub(crate) async fn run<F: Front>(
             Step::Done => return Ok(()),
         };
         wait(&ready, woken, interest, until, clock).await?;
-        receive(driver, socket, &ready, &mut buffers, clock.now());
+        intake.run(driver, clock.now(), |buffers, each| {
+            ready.try_io(Interest::READABLE, || socket.receive(buffers, each))
+        });
     }
 }
 
@@ -74,23 +76,6 @@ fn send<F: Front>(
         driver.on_too_large(clock.now());
     }
     progress
-}
-
-fn receive<F: Front>(
-    driver: &mut Driver<F>,
-    socket: &mut Socket,
-    ready: &UdpSocket,
-    buffers: &mut ReceiveBuffers,
-    now: Instant,
-) {
-    for _ in 0..RECEIVE_ROUNDS {
-        let more = ready.try_io(Interest::READABLE, || {
-            socket.receive(buffers, |received| driver.handle_datagram(now, received))
-        });
-        if !matches!(more, Ok(true)) {
-            break;
-        }
-    }
 }
 
 /// Waits until the socket is ready, a wake-up, or the time `until`.

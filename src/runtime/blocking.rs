@@ -2,16 +2,10 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, Front, Step};
+use super::intake::Intake;
 use super::waiter::{Interest, Waiter};
-use crate::net::{KernelDrops, Progress, ReceiveBuffers, Socket};
+use crate::net::{Progress, ReceiveBuffers, Socket};
 use std::io;
-use std::time::Duration;
-use xfer_proto::time::Instant;
-
-/// Rounds of receiving before sessions get to answer.
-const RECEIVE_ROUNDS: usize = 4;
-/// How often the kernel's drop counter is read while datagrams come.
-const DROPS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Drives the sessions of `driver` over `socket` until all is over.
 ///
@@ -25,11 +19,7 @@ pub(crate) fn run<F: Front>(
     clock: Clock,
     buffers: ReceiveBuffers,
 ) -> io::Result<()> {
-    let mut intake = Intake {
-        buffers,
-        drops: KernelDrops::new(socket.io()).ok(),
-        drops_due: clock.now(),
-    };
+    let mut intake = Intake::new(socket.io(), buffers, clock.now());
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
             Step::Transmit => match send(driver, socket, clock) {
@@ -43,8 +33,18 @@ pub(crate) fn run<F: Front>(
             Step::Done => return Ok(()),
         };
         let now = clock.now();
-        waiter.wait(socket.io(), interest, until.map(|until| until.since(now)))?;
-        intake.run(driver, socket, clock);
+        let timeout = until.map(|until| until.since(now));
+        let may_receive = if intake.is_busy() && interest == Interest::Readable {
+            waiter.gather(timeout);
+            true
+        } else {
+            waiter.wait(socket.io(), interest, timeout)?
+        };
+        if may_receive {
+            intake.run(driver, clock.now(), |buffers, each| {
+                socket.receive(buffers, each)
+            });
+        }
     }
 }
 
@@ -58,34 +58,4 @@ fn send<F: Front>(driver: &mut Driver<F>, socket: &mut Socket, clock: Clock) -> 
         driver.on_too_large(clock.now());
     }
     progress
-}
-
-/// What a loop takes in each time it comes back from a wait.
-struct Intake {
-    buffers: ReceiveBuffers,
-    drops: Option<KernelDrops>,
-    drops_due: Instant,
-}
-
-impl Intake {
-    fn run<F: Front>(&mut self, driver: &mut Driver<F>, socket: &mut Socket, clock: Clock) {
-        let now = clock.now();
-        let mut has_received = false;
-        for _ in 0..RECEIVE_ROUNDS {
-            let more = socket.receive(&mut self.buffers, |received| {
-                has_received = true;
-                driver.handle_datagram(now, received);
-            });
-            if !matches!(more, Ok(true)) {
-                break;
-            }
-        }
-        if has_received && self.drops_due <= now {
-            self.drops_due = now + DROPS_INTERVAL;
-            match self.drops.as_mut().map(KernelDrops::poll) {
-                None | Some(0) => {}
-                Some(count) => driver.on_kernel_drops(now, count),
-            }
-        }
-    }
 }

@@ -7,7 +7,7 @@
 use super::deadlines::Deadlines;
 use super::stop::Stop;
 use super::storage_thread::StorageHandle;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 use xfer_proto::error::{ErrorCode, Failure};
@@ -25,8 +25,9 @@ const MAX_REPLIES: usize = 256;
 /// After a stop, sessions have so long to tell their peers before the loop ends anyway.
 pub(crate) const ABORT_GRACE: Duration = Duration::from_millis(1_200);
 
-/// The sessions by their name on the wire.
-pub(crate) type Sessions<M> = HashMap<SessionId, Slot<M>>;
+/// The sessions by their name on the wire. A tree, which is looked up for each datagram: for a few
+/// sessions that is quicker than a hash which withstands names that were chosen to collide.
+pub(crate) type Sessions<M> = BTreeMap<SessionId, Slot<M>>;
 
 /// One session and what the driver knows about it.
 pub(crate) struct Slot<M> {
@@ -40,6 +41,15 @@ pub(crate) struct Slot<M> {
     stored_as: SessionId,
     /// It is in the queue of those that have to be polled.
     is_dirty: bool,
+}
+
+impl<M> Slot<M> {
+    /// Queues the session to be polled.
+    fn mark(&mut self, id: SessionId, dirty: &mut VecDeque<SessionId>) {
+        if !std::mem::replace(&mut self.is_dirty, true) {
+            dirty.push_back(id);
+        }
+    }
 }
 
 /// The part of a driver that differs between sending and receiving.
@@ -158,7 +168,7 @@ impl<F: Front> Driver<F> {
     pub(crate) fn new(front: F, storage: StorageHandle, ends: Ends) -> Self {
         Self {
             front,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             by_stored: HashMap::new(),
             dirty: VecDeque::new(),
             deadlines: Deadlines::default(),
@@ -179,16 +189,16 @@ impl<F: Front> Driver<F> {
     pub(crate) fn add(&mut self, id: SessionId, peer: SocketAddr, machine: Box<F::Machine>) {
         let stored_as = self.storage.name_session();
         self.by_stored.insert(stored_as, id);
-        let slot = Slot {
+        let mut slot = Slot {
             machine,
             peer,
             opened_by: peer,
             stored_as,
             is_dirty: false,
         };
+        slot.mark(id, &mut self.dirty);
         self.sessions.insert(id, slot);
         self.front.on_population(&mut self.sessions);
-        self.mark(id);
     }
 
     /// Ends the sessions that are left, and gives back the part that differs between sending and
@@ -382,7 +392,7 @@ impl<F: Front> Driver<F> {
         if let Some(slot) = self.sessions.get_mut(&id) {
             slot.machine.handle(now, input);
             slot.peer = F::peer_of(&slot.machine).unwrap_or(slot.peer);
-            self.mark(id);
+            slot.mark(id, &mut self.dirty);
         }
     }
 
@@ -390,16 +400,6 @@ impl<F: Front> Driver<F> {
         let ids: Vec<SessionId> = self.sessions.keys().copied().collect();
         for id in ids {
             self.input(now, id, input());
-        }
-    }
-
-    /// Queues a session to be polled.
-    fn mark(&mut self, id: SessionId) {
-        if let Some(slot) = self.sessions.get_mut(&id)
-            && !slot.is_dirty
-        {
-            slot.is_dirty = true;
-            self.dirty.push_back(id);
         }
     }
 

@@ -12,6 +12,7 @@ mod collect;
 mod confine;
 mod deadlines;
 mod driver;
+mod intake;
 mod ipc;
 mod job;
 mod place;

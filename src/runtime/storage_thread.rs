@@ -8,11 +8,11 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
-use xfer_proto::storage::{Completion, OpId, StorageOp};
+use xfer_proto::storage::{Completion, Done, OpId, StorageOp};
 
 /// What a store is told belongs together, with the names that the store knows the sessions by.
 type Batch = Vec<(SessionId, StorageOp)>;
@@ -34,9 +34,23 @@ pub(crate) struct StorageHandle {
 
 /// Completions on their way to one loop.
 struct Mailbox {
-    completions: Mutex<Vec<(SessionId, Completion)>>,
+    letters: Mutex<Letters>,
     wake: Wake,
 }
+
+#[derive(Default)]
+struct Letters {
+    completions: Vec<(SessionId, Completion)>,
+    /// The loop was woken for them.
+    is_told: bool,
+}
+
+/// So many completions gather before a loop is woken for them, unless the batch ends before: what
+/// is done together costs fewer wake-ups, and the answers fit fewer packets. A loop that is busy
+/// finds them without being woken.
+const GATHERED: usize = 16;
+/// A read of so many bytes is worth a wake-up of its own: it keeps the sender busy for a while.
+const LARGE_READ: usize = 64 << 10;
 
 enum Request {
     Run(Arc<Mailbox>, Batch),
@@ -67,7 +81,7 @@ impl StorageThread {
             requests: self.requests.clone(),
             names: Arc::clone(&self.names),
             mailbox: Arc::new(Mailbox {
-                completions: Mutex::new(Vec::new()),
+                letters: Mutex::default(),
                 wake,
             }),
         }
@@ -111,27 +125,41 @@ impl StorageHandle {
 
     /// Moves the completions that have come to `into`, which is empty.
     pub(crate) fn take_completions(&self, into: &mut Vec<(SessionId, Completion)>) {
-        mem::swap(&mut *self.mailbox.lock(), into);
+        let mut letters = self.mailbox.lock();
+        mem::swap(&mut letters.completions, into);
+        letters.is_told = false;
     }
 }
 
 impl Mailbox {
-    fn deliver(&self, session: SessionId, completion: Completion) {
-        let mut completions = self.lock();
-        let was_empty = completions.is_empty();
-        completions.push((session, completion));
-        drop(completions);
-        // Whoever empties the mailbox takes everything, so one call is enough.
-        if was_empty {
+    /// Answers whether the loop still is to be woken at the end of the batch.
+    fn deliver(&self, session: SessionId, completion: Completion) -> bool {
+        let is_large = matches!(&completion.result,
+            Ok(Done::Read(block)) if block.data.len() >= LARGE_READ);
+        let mut letters = self.lock();
+        letters.completions.push((session, completion));
+        let can_wait = !is_large && letters.completions.len() < GATHERED;
+        drop(letters);
+        if !can_wait {
+            self.tell();
+        }
+        can_wait
+    }
+
+    /// Wakes the loop unless it was, or has found everything. Whoever empties the mailbox takes
+    /// all, so one call is enough.
+    fn tell(&self) {
+        let mut letters = self.lock();
+        let is_news = !letters.completions.is_empty() && !mem::replace(&mut letters.is_told, true);
+        drop(letters);
+        if is_news {
             (self.wake)();
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(SessionId, Completion)>> {
+    fn lock(&self) -> MutexGuard<'_, Letters> {
         // Nothing panics while it holds the lock.
-        self.completions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,11 +211,14 @@ impl Worker {
             .filter_map(|(session, operation)| Some((*session, op_id(operation)?)))
             .collect();
         let mailboxes = mem::take(&mut self.mailboxes);
+        let mut untold: Vec<Arc<Mailbox>> = Vec::new();
         let mut done = |session: SessionId, completion: Completion| {
             if open.remove(&(session, completion.op))
                 && let Some(mailbox) = mailboxes.get(&session)
+                && mailbox.deliver(session, completion)
+                && !untold.iter().any(|other| Arc::ptr_eq(other, mailbox))
             {
-                mailbox.deliver(session, completion);
+                untold.push(Arc::clone(mailbox));
             }
         };
         if !batch.is_empty() {
@@ -200,6 +231,7 @@ impl Worker {
                 mailbox.deliver(session, Completion { op, result });
             }
         }
+        untold.iter().for_each(|mailbox| mailbox.tell());
         self.mailboxes = mailboxes;
     }
 
@@ -233,7 +265,6 @@ fn op_id(operation: &StorageOp) -> Option<OpId> {
 mod tests {
     use super::*;
     use xfer_proto::id::FileIndex;
-    use xfer_proto::storage::Done;
 
     /// Panics at file 1, answers everything else.
     struct Touchy;

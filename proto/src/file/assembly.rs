@@ -9,8 +9,6 @@ use bytes::{Bytes, BytesMut};
 use core::ops::Range;
 
 const BLOCK: u64 = WRITE_BLOCK as u64;
-/// Buffers kept for the next blocks, so that their memory is not mapped anew each time.
-const MAX_SPARE: usize = 16;
 
 /// One write to ask of storage.
 #[derive(Debug)]
@@ -43,6 +41,8 @@ struct Buffer {
 pub struct Assembly {
     blocks: BTreeMap<(FileIndex, u64), Block>,
     buffers: BTreeMap<u64, Buffer>,
+    /// Buffers for the next blocks, so that their memory is not mapped anew each time. With those
+    /// in use they stay within the limit.
     spare: Vec<BytesMut>,
     /// Bytes of all buffers: those being filled and those being written.
     held: u64,
@@ -71,6 +71,10 @@ impl Assembly {
     /// Changes the limit.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = (limit as u64).max(2 * BLOCK);
+        let spare = self.room() / BLOCK;
+        self.spare
+            .truncate(usize::try_from(spare).unwrap_or(usize::MAX));
+        self.spare.shrink_to_fit();
     }
 
     /// The limit in bytes.
@@ -144,7 +148,15 @@ impl Assembly {
         {
             return spare;
         }
+        // A block of another size takes memory of its own.
+        if self.held.saturating_add(len as u64) > self.limit.saturating_sub(self.spare_bytes()) {
+            self.spare.pop();
+        }
         BytesMut::zeroed(len)
+    }
+
+    fn spare_bytes(&self) -> u64 {
+        self.spare.len().saturating_mul(WRITE_BLOCK) as u64
     }
 
     /// The block that was untouched for longest is written as far as it is filled.
@@ -205,7 +217,7 @@ impl Assembly {
             return;
         };
         self.held = self.held.saturating_sub(data.len() as u64);
-        if data.len() == WRITE_BLOCK && self.spare.len() < MAX_SPARE {
+        if data.len() == WRITE_BLOCK && self.spare_bytes().saturating_add(BLOCK) <= self.room() {
             self.spare.extend(data.try_into_mut().ok());
         }
     }

@@ -13,8 +13,10 @@ use tokio::task::{Id, JoinSet};
 /// Runs the jobs as tasks, at most so many at a time as the crew is large.
 pub(super) fn run(crew: &Crew<'_>) {
     let cores = available_parallelism().map_or(1, usize::from);
+    // A thread without a task only steals from the others: they wake it for nothing each time.
+    let threads = cores.min(crew.limit.get()).min(crew.jobs.len());
     let runtime = Builder::new_multi_thread()
-        .worker_threads(cores.min(crew.limit.get()))
+        .worker_threads(threads.max(1))
         .thread_name("xfer-worker")
         .enable_all()
         .build();

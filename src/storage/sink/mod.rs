@@ -7,6 +7,7 @@ mod hashing;
 mod partials;
 mod prepare;
 mod receiving;
+mod run;
 mod tree;
 
 use crate::api::OnConflict;
@@ -18,6 +19,7 @@ use budget::Budget;
 use hashing::Hashers;
 use partials::Partials;
 use receiving::Receiving;
+use run::Run;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
@@ -103,7 +105,7 @@ impl SinkStore {
         self.partials.resumable()
     }
 
-    /// Carries out everything but commits. `None` where no completion belongs to it.
+    /// Carries out everything but writes and commits. `None` where no completion belongs to it.
     fn run_one(
         &mut self,
         session: SessionId,
@@ -123,16 +125,6 @@ impl SinkStore {
             StorageOp::DigestExisting { op, file } => {
                 (op, self.digest_existing((session, file)).map(Done::Digest))
             }
-            StorageOp::Write {
-                op,
-                file,
-                offset,
-                data,
-            } => (
-                op,
-                self.write((session, file), offset, &data)
-                    .map(|()| Done::Written),
-            ),
             StorageOp::Hash { op, file, leaf } => {
                 (op, self.hash((session, file), leaf).map(Done::Digest))
             }
@@ -147,6 +139,7 @@ impl SinkStore {
             }
             StorageOp::Read { op, .. }
             | StorageOp::Finish { op, .. }
+            | StorageOp::Write { op, .. }
             | StorageOp::Commit { op, .. } => {
                 (op, Err(internal("read a source at the receiving end")))
             }
@@ -206,7 +199,18 @@ impl Store for SinkStore {
     ) {
         let mut commits = Vec::new();
         let mut committing = HashSet::new();
-        for (session, op) in batch {
+        let mut batch = batch.into_iter().peekable();
+        while let Some((session, op)) = batch.next() {
+            let op = match Run::start(session, op) {
+                Ok(mut run) => {
+                    while let Some((_, op)) = batch.next_if(|(of, op)| run.is_next(*of, op)) {
+                        run.add(op);
+                    }
+                    self.write_run(run, done);
+                    continue;
+                }
+                Err(op) => op,
+            };
             if let StorageOp::Commit { op, file, .. } = op {
                 commits.push((op, (session, file)));
                 committing.insert((session, file));

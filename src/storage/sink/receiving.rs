@@ -67,33 +67,6 @@ impl Journaling {
 }
 
 impl SinkStore {
-    pub(super) fn write(&mut self, key: Key, offset: u64, data: &[u8]) -> Result<(), Failure> {
-        let (entry, _) = self.receiving(key)?;
-        let size = entry.size;
-        let end = offset
-            .checked_add(data.len() as u64)
-            .filter(|end| *end <= size);
-        let Some(end) = end else {
-            return Err(internal("write beyond the end of a file"));
-        };
-        self.ensure_open(key)?;
-        let Some(file) = self.open.get_mut(&key) else {
-            return Err(internal("write a file that is not open"));
-        };
-        if let Err(error) = sys::write_all_at(file, data, offset) {
-            let (entry, _) = self.receiving(key)?;
-            let action = format!("write at byte {offset} of");
-            return Err(sink_failure(&action, &entry.name, &error));
-        }
-        self.hashers.written(key, size, offset, data);
-        let (_, receiving) = self.receiving(key)?;
-        receiving.end = receiving.end.max(end);
-        let new = receiving.unwritten.min(data.len() as u64);
-        receiving.unwritten -= new;
-        self.budget.on_written(new);
-        Ok(())
-    }
-
     pub(super) fn hash(&mut self, key: Key, leaf: u64) -> Result<Digest, Failure> {
         let (entry, _) = self.receiving(key)?;
         let size = entry.size;

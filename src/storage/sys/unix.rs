@@ -5,7 +5,7 @@ use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, Timespec
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
@@ -222,6 +222,33 @@ pub(crate) fn read_exact_at(
 /// Writes all of `data` at `offset`.
 pub(crate) fn write_all_at(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(data, offset)
+}
+
+/// Writes `pieces`, one behind the other, from `offset` on.
+pub(crate) fn write_pieces_at(
+    file: &File,
+    pieces: &[impl AsRef<[u8]>],
+    offset: u64,
+) -> io::Result<()> {
+    let mut written = 0;
+    if pieces.len() > 1 {
+        let slices: Vec<IoSlice<'_>> = pieces.iter().map(|p| IoSlice::new(p.as_ref())).collect();
+        written = match rustix::io::pwritev(file, &slices, offset) {
+            // The rest, if there is any, goes piece by piece.
+            Err(Errno::INTR) => 0,
+            other => other?,
+        };
+    }
+    let mut at = offset;
+    for piece in pieces {
+        let piece = piece.as_ref();
+        let done = written.min(piece.len());
+        written -= done;
+        let rest = piece.get(done..).unwrap_or_default();
+        write_all_at(file, rest, at.saturating_add(done as u64))?;
+        at = at.saturating_add(piece.len() as u64);
+    }
+    Ok(())
 }
 
 /// Sets the permission bits of an opened file.
