@@ -1,5 +1,6 @@
 //! The command line of the simulator.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use xfer_sim::cross::CrossKind;
 use xfer_sim::explore::Space;
@@ -7,6 +8,7 @@ use xfer_sim::fairness::Contest;
 use xfer_sim::queue::{MILLISECOND, SECOND};
 use xfer_sim::schedule::Profile;
 use xfer_sim::table::{Cell, Span};
+use xfer_sim::throughput::{self, Form};
 use xfer_sim::whole::Course;
 
 /// What `--help` would say.
@@ -14,8 +16,10 @@ pub const USAGE: &str = "\
 xfer-sim seeds [--from N] [--count N] [--profile quick|full|evil] [--threads N] [--show N]
 xfer-sim replay SEED [--profile quick|full|evil] [--trace]
 xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show N]
-xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--jitter MS]
-               [--reorder PER_CENT] [--overhead BYTES] [--seconds N] [--warm-up N]
+xfer-sim throughput [--section NAME,...] [--out FILE] [--small] [--threads N]: the committed table
+xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--burst PACKETS]
+               [--duplicate PER_CENT] [--jitter MS] [--overtakes] [--reorder PER_CENT]
+               [--overhead BYTES] [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
 xfer-sim whole [--sizes 16,64] and the options of table: MiB from the first packet to the status
 xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS]
@@ -47,12 +51,49 @@ pub enum Command {
         /// Failures to print at most.
         show: usize,
     },
+    /// Make the committed table, or some sections of it, anew.
+    Throughput(ThroughputArgs),
     /// Measure throughput.
     Table(TableArgs),
     /// Measure whole transfers.
     Whole(WholeArgs),
     /// Measure shares of a link.
     Fair(FairArgs),
+}
+
+/// Of `throughput`.
+pub struct ThroughputArgs {
+    /// Names of sections; none for all of them.
+    pub sections: Vec<String>,
+    /// The file in which they are replaced.
+    pub out: PathBuf,
+    /// How much of it.
+    pub form: Form,
+    /// At once.
+    pub threads: usize,
+}
+
+impl ThroughputArgs {
+    fn new(rest: &mut Rest, threads: usize) -> Result<Self, String> {
+        let form = match rest.flag("--small") {
+            true => Form::Small,
+            false => Form::Full,
+        };
+        let sections: Vec<String> = rest
+            .text("--section")?
+            .map(|names| names.split(',').map(String::from).collect())
+            .unwrap_or_default();
+        let known = throughput::SECTIONS.map(|section| section.name);
+        if let Some(unknown) = sections.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err(format!("no section `{unknown}`; there are {known:?}"));
+        }
+        Ok(Self {
+            sections,
+            out: rest.value("--out", form.path().into())?,
+            form,
+            threads: rest.value("--threads", threads)?,
+        })
+    }
 }
 
 /// Of `whole`.
@@ -136,7 +177,10 @@ pub struct TableArgs {
     rtts: Vec<f64>,
     losses: Vec<f64>,
     queues: Vec<f64>,
+    burst: u32,
+    duplicate: f64,
     jitter: f64,
+    overtakes: bool,
     reorder: f64,
     overhead: u64,
     seconds: f64,
@@ -162,8 +206,11 @@ impl TableArgs {
                         rate: (rate * 1e6) as u64,
                         rtt: (rtt * MILLISECOND as f64) as u64,
                         loss_ppm: (loss * 1e4) as u32,
-                        queue_per_cent: (queue * 100.0) as u64,
+                        queue_per_cent: (queue * 100.0).round() as u64,
+                        burst: self.burst,
+                        duplicate_ppm: (self.duplicate * 1e4) as u32,
                         jitter: (self.jitter * MILLISECOND as f64) as u64,
+                        jitter_reorders: self.overtakes,
                         reorder_ppm: (self.reorder * 1e4) as u32,
                         overhead: self.overhead,
                     }));
@@ -222,6 +269,7 @@ impl Args {
                 },
                 show: rest.value("--show", 10)?,
             },
+            "throughput" => Command::Throughput(ThroughputArgs::new(&mut rest, threads)?),
             "table" => Command::Table(rest.table(threads)?),
             "whole" => Command::Whole(WholeArgs {
                 sizes: rest.list("--sizes", &[16.0])?,
@@ -290,7 +338,10 @@ impl Rest {
             rtts: self.list("--rtts", &[10.0, 50.0, 100.0, 300.0])?,
             losses: self.list("--losses", &[0.0, 1.0, 5.0, 10.0])?,
             queues: self.list("--queues", &[1.0])?,
+            burst: self.value("--burst", 0)?,
+            duplicate: self.value("--duplicate", 0.0)?,
             jitter: self.value("--jitter", 0.0)?,
+            overtakes: self.flag("--overtakes"),
             reorder: self.value("--reorder", 0.0)?,
             overhead: self.value("--overhead", 0)?,
             seconds: self.value("--seconds", 60.0)?,

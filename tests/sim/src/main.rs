@@ -2,18 +2,20 @@
 
 mod args;
 
-use args::{Args, Command, FairArgs, SeedsArgs, TableArgs, WholeArgs};
+use args::{Args, Command, FairArgs, SeedsArgs, TableArgs, ThroughputArgs, WholeArgs};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 use xfer_sim::explore::Space;
 use xfer_sim::fairness::Contest;
+use xfer_sim::parallel::in_parallel;
 use xfer_sim::queue::MILLISECOND;
 use xfer_sim::schedule::{self, Profile};
 use xfer_sim::table::{self, Row};
+use xfer_sim::throughput::{self, SECTIONS};
 use xfer_sim::whole;
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
                 trace,
             } => replay(seed, profile, trace, &mut out),
             Command::Explore { space, show } => explore(&space, show, &mut out),
+            Command::Throughput(args) => make_throughput(&args, &mut out),
             Command::Table(args) => measure_table(&args, &mut out),
             Command::Whole(args) => measure_whole(&args, &mut out),
             Command::Fair(args) => measure_shares(&args, &mut out),
@@ -159,6 +162,27 @@ fn explore(space: &Space, show: usize, out: &mut impl Write) -> io::Result<bool>
     Ok(report.failures.is_empty())
 }
 
+/// Measures section by section, and writes the file after each, so that what was done stays.
+fn make_throughput(args: &ThroughputArgs, out: &mut impl Write) -> io::Result<bool> {
+    let is_wanted =
+        |name: &str| args.sections.is_empty() || args.sections.iter().any(|it| it == name);
+    for section in SECTIONS.iter().filter(|section| is_wanted(section.name)) {
+        let started = Instant::now();
+        let measured = section.measure(args.form, args.threads);
+        let old = std::fs::read_to_string(&args.out).unwrap_or_default();
+        std::fs::write(
+            &args.out,
+            throughput::replace(&old, args.form, section, &measured),
+        )?;
+        let elapsed = started.elapsed().as_secs_f64();
+        writeln!(out, "{}: {elapsed:.1} s", section.name)?;
+        for line in measured.iter().filter_map(|line| line.failure.as_deref()) {
+            writeln!(out, "  {line}")?;
+        }
+    }
+    Ok(true)
+}
+
 fn measure_table(args: &TableArgs, out: &mut impl Write) -> io::Result<bool> {
     let cells = args.cells();
     let rows = in_parallel(&cells, args.threads, |&cell| {
@@ -229,33 +253,4 @@ fn measure_shares(args: &FairArgs, out: &mut impl Write) -> io::Result<bool> {
         }
     }
     Ok(worked)
-}
-
-/// Does `work` on every item with so many threads; answers the results in the order of the items.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    threads: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, R)>> = Mutex::default();
-    thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else {
-                        return;
-                    };
-                    let result = work(item);
-                    if let Ok(mut results) = results.lock() {
-                        results.push((at, result));
-                    }
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_default();
-    results.sort_unstable_by_key(|result| result.0);
-    results.into_iter().map(|result| result.1).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::content::Content;
 use crate::host::{ReceiverSpec, SenderSpec};
-use crate::network::LinkConfig;
+use crate::network::{Burst, LinkConfig};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::storage::Latency;
 use crate::world::{Scenario, World};
@@ -13,6 +13,9 @@ use xfer_proto::manifest::{Entry, EntryKind, Name};
 
 /// Size of a file that no run reaches the end of.
 const ENDLESS: u64 = 1 << 36;
+/// UDP payload of a full packet, and what is not of the file in it, in bytes.
+const PACKET: u64 = 1_472;
+const HEADER: u64 = 30;
 
 /// One cell of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +28,14 @@ pub struct Cell {
     pub loss_ppm: u32,
     /// Queue, in per cent of rate times round trip; never less than 16 full packets.
     pub queue_per_cent: u64,
+    /// Mean length of the bursts in which packets get lost; 0 where each is lost by itself.
+    pub burst: u32,
+    /// Packets that arrive twice, in parts per million.
+    pub duplicate_ppm: u32,
     /// Jitter in each direction, at most.
     pub jitter: Nanos,
+    /// Whether jitter lets packets overtake each other.
+    pub jitter_reorders: bool,
     /// Packets held back by 5 ms, in parts per million.
     pub reorder_ppm: u32,
     /// Bytes that each packet costs beyond its UDP payload.
@@ -36,9 +45,9 @@ pub struct Cell {
 /// What one seed of a cell gave. Shares are of rate × (1 - loss).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sample {
-    /// File bytes delivered after the warm-up.
+    /// File bytes that came after the warm-up.
     pub steady: f64,
-    /// File bytes delivered from the first packet on.
+    /// File bytes that came from the first packet on.
     pub whole: f64,
     /// 95th percentile of the time in the queue after the warm-up.
     pub queue_p95: Nanos,
@@ -71,6 +80,23 @@ pub struct Span {
 }
 
 impl Cell {
+    /// A link of `mbits` million bits a second and a round trip of `rtt_ms` that loses `loss_ppm`,
+    /// with a queue of one product of both, and nothing else wrong with it.
+    pub fn new(mbits: u64, rtt_ms: u64, loss_ppm: u32) -> Self {
+        Self {
+            rate: mbits * 1_000_000,
+            rtt: rtt_ms * MILLISECOND,
+            loss_ppm,
+            queue_per_cent: 100,
+            burst: 0,
+            duplicate_ppm: 0,
+            jitter: 0,
+            jitter_reorders: false,
+            reorder_ppm: 0,
+            overhead: 0,
+        }
+    }
+
     /// Bytes that the queue takes.
     fn queue_limit(&self) -> u64 {
         let bdp = u128::from(self.rate) * u128::from(self.rtt) / 8 / u128::from(SECOND);
@@ -84,10 +110,13 @@ impl Cell {
             queue_limit: self.queue_limit(),
             delay: self.rtt / 2,
             jitter: self.jitter,
+            jitter_reorders: self.jitter_reorders,
             reorder_ppm: self.reorder_ppm,
             reorder_delay: 5 * MILLISECOND,
-            loss_ppm: self.loss_ppm,
-            mtu: 1_472,
+            loss_ppm: if self.burst == 0 { self.loss_ppm } else { 0 },
+            burst: (self.burst > 0).then(|| Burst::with_loss(self.loss_ppm, self.burst)),
+            duplicate_ppm: self.duplicate_ppm,
+            mtu: PACKET as usize,
             overhead: self.overhead,
             ..LinkConfig::default()
         };
@@ -117,7 +146,7 @@ impl Cell {
             manifest,
             files: Rc::new(vec![Content::new(at, size, true)]),
             config: SenderConfig {
-                max_datagram: 1_472,
+                max_datagram: PACKET as usize,
                 ..SenderConfig::default()
             },
             forward: 0,
@@ -145,14 +174,14 @@ impl Cell {
             ..Scenario::default()
         });
         world.run_until(span.warm_up);
-        let before = self.delivered(&world);
+        let before = file_bytes(&world);
         let (in_before, dropped_before) = offered(&mut world);
         world.network_mut().reset_queueing(0);
         world.run_until(span.total);
         if let Some(violation) = world.violations().first() {
             return Err(format!("seed {seed}: {violation}"));
         }
-        let after = self.delivered(&world);
+        let after = file_bytes(&world);
         let (in_after, dropped_after) = offered(&mut world);
         let received = world.receiver().stats();
         let queue_p95 = world.network_mut().stats(0).queueing.percentile(95);
@@ -166,16 +195,18 @@ impl Cell {
         })
     }
 
-    fn delivered(&self, world: &World) -> u64 {
-        world
-            .sender(0)
-            .map_or(0, |sender| sender.stats().delivered_bytes)
-    }
-
     fn share(&self, bytes: u64, time: Nanos) -> f64 {
         let possible = self.rate as f64 * (1.0 - f64::from(self.loss_ppm) / 1e6);
         bytes as f64 * 8.0 / (possible * time as f64 / 1e9)
     }
+}
+
+/// Bytes of the file that came, in whatever order, and each once. A few bytes of control packets
+/// are among them.
+pub fn file_bytes(world: &World) -> u64 {
+    let stats = world.receiver().stats();
+    let other = stats.received_packets * HEADER + stats.duplicate_chunks * (PACKET - HEADER);
+    stats.received_bytes.saturating_sub(other)
 }
 
 fn offered(world: &mut World) -> (u64, u64) {

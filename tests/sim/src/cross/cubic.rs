@@ -4,6 +4,8 @@ use super::{Feedback, Model};
 
 const BETA: f64 = 0.7;
 const C: f64 = 0.4;
+/// Enough for the root of any window: each step takes a third off, and the last few are quick.
+const MAX_STEPS: u32 = 64;
 
 /// The controller. Windows are in packets.
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl Cubic {
     fn avoid(&mut self, feedback: &Feedback) {
         let epoch = *self.epoch.get_or_insert_with(|| {
             if self.window < self.max {
-                self.k = ((self.max - self.window) / C).cbrt();
+                self.k = cube_root((self.max - self.window) / C);
             } else {
                 self.k = 0.0;
                 self.max = self.window;
@@ -77,6 +79,19 @@ impl Cubic {
             feedback.acked * 0.01 / self.window
         };
     }
+}
+
+/// The cube root of a number that is not negative, after Newton: the same bits on every machine.
+fn cube_root(value: f64) -> f64 {
+    let mut root = value.max(1.0);
+    for _ in 0..MAX_STEPS {
+        let next = (2.0 * root + value / (root * root)) / 3.0;
+        if (next - root).abs() <= 1e-9 * root {
+            return next;
+        }
+        root = next;
+    }
+    root
 }
 
 impl Model for Cubic {
@@ -108,5 +123,19 @@ impl Model for Cubic {
 
     fn pacing(&self) -> Option<f64> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cube_root;
+
+    #[test]
+    fn roots_are_exact_enough() {
+        for root in [0.01, 0.5, 1.0, 3.0, 77.7, 1e4] {
+            let found = cube_root(root * root * root);
+            assert!((found - root).abs() < 1e-6 * root, "{found} for {root}");
+        }
+        assert!(cube_root(0.0) < 1e-6);
     }
 }
