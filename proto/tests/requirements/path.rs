@@ -82,9 +82,14 @@ fn a_refusal_for_size_makes_parts_at_once() {
     let mut bench = open();
     bench.session.handle(bench.now, Input::TooLarge);
     bench.sizes.clear();
+    bench.batch = 0;
     bench.report(|_| {});
     bench.wait(50 * MS);
     assert!(bench.sizes.iter().all(|size| *size <= 1_200));
+    assert!(
+        bench.batch <= 1_200,
+        "batches that the system cuts may be too large for the path"
+    );
     check_parts(&bench);
 }
 

@@ -333,6 +333,32 @@ fn silence_is_asked_into_and_ends_the_session() {
 }
 
 #[test]
+fn a_receiver_that_answers_and_gets_nowhere_is_given_up() {
+    // SPEC: R-progress-4
+    let mut bench = Bench::open(&[4 * LEAF]);
+    let stuck = |report: &mut Report| {
+        report.first_missing = 0;
+        (report.page_start, report.page_end) = (0, 0);
+    };
+    for second in 0..130 {
+        bench.wait(1_000 * MS);
+        if bench.closed.is_some() {
+            assert!(second >= 60, "{second} s");
+            break;
+        }
+        bench.report(stuck);
+    }
+    assert_eq!(bench.closed, Some(Err(ErrorCode::TIMEOUT)));
+    // Where all has come, storage has its time.
+    let mut bench = Bench::open(&[CHUNK]);
+    for _ in 0..500 {
+        bench.wait(1_000 * MS);
+        bench.report(|_| {});
+    }
+    assert_eq!(bench.closed, None);
+}
+
+#[test]
 fn versions_are_listened_to_before_the_first_report() {
     // SPEC: R-version-negotiation-3, R-tag-2
     let list = |versions: &[u8]| {

@@ -12,7 +12,7 @@ const FLOORS: [(&str, f64); 9] = [
     ("held-out", 0.9),
     ("queues", 0.85),
     ("jitter", 0.2),
-    ("own", 0.85),
+    ("own", 0.7),
     ("others", 0.04),
     ("steps", 0.8),
     ("whole", 0.35),

@@ -142,7 +142,7 @@ impl OutgoingSession {
         }
         self.newest_report = Some(number);
         if self.phase == Phase::Opening {
-            self.on_established();
+            self.on_established(now);
         }
         let has_repairs = self.stats.retransmitted_bytes > 0;
         let (rtt, copies) = (self.rtt.smoothed(), self.tail.copies_sent());

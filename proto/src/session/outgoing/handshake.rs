@@ -192,10 +192,11 @@ impl OutgoingSession {
     }
 
     /// The first report: the receiver has the session.
-    pub(super) fn on_established(&mut self) {
+    pub(super) fn on_established(&mut self, now: Instant) {
         self.phase = Phase::Open;
         self.probe.ask();
         self.timers.stop(Timer::Handshake);
+        self.start_stall_timer(now);
         self.opening.probes.clear();
         self.events.push_back(Event::Established);
     }

@@ -6,6 +6,7 @@ mod handshake;
 mod holds;
 mod path;
 mod renewal;
+mod stall;
 mod tail;
 mod transmit;
 
@@ -85,6 +86,7 @@ pub struct OutgoingSession {
     report_counts: feedback::Counts,
     probe: transmit::Probe,
     tail: tail::Tail,
+    stall: stall::Stall,
     close: transmit::CloseState,
     files: Files,
     storage: VecDeque<StorageOp>,
@@ -133,6 +135,7 @@ impl OutgoingSession {
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),
             tail: tail::Tail::default(),
+            stall: stall::Stall::default(),
             close: transmit::CloseState::default(),
             storage: VecDeque::new(),
             events: VecDeque::new(),
@@ -298,6 +301,7 @@ impl OutgoingSession {
         if self.timers.take_due(Timer::Probe, now) {
             self.on_probe(now);
         }
+        self.on_stall_timer(now);
         self.timers.take_due(Timer::Pacing, now);
     }
 

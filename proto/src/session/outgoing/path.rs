@@ -52,6 +52,11 @@ impl Path {
             .map_or(self.datagram_size, |len| len + PART_OVERHEAD)
     }
 
+    /// Whether chunks go in parts.
+    pub fn is_cut(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// How many bytes of a chunk of `chunk` bytes go into each part; `None` where it goes whole.
     pub fn part_of(&self, chunk: usize) -> Option<usize> {
         self.part.filter(|len| chunk > *len)

@@ -239,7 +239,10 @@ impl OutgoingSession {
             return None;
         }
         let first = self.next_number;
-        while (out.len() as u64) < budget.max(1) && out.has_room(packet) {
+        // What swallowed full packets may look at a batch before it is cut into packets: where a
+        // path has shrunk, each leaves alone.
+        let most = if self.path.is_cut() { 1 } else { budget.max(1) };
+        while (out.len() as u64) < most && out.has_room(packet) {
             if self.write_part(out) {
                 continue;
             }

@@ -1,0 +1,62 @@
+//! A receiver that is heard and gets nowhere (SPEC.md, `progress`).
+
+use super::{OutgoingSession, Phase};
+use crate::error::{ErrorCode, Failure};
+use crate::time::{Duration, Instant};
+use crate::timer::Timer;
+
+/// A window without progress is as many idle timeouts, and at least [`MIN_WINDOW`].
+const IDLE_TIMEOUTS: u32 = 6;
+const MIN_WINDOW: Duration = Duration::from_secs(60);
+/// Windows without progress that are granted while everything has come and only the receiver's
+/// storage is waited for: a sync of a slow disk takes its time.
+const STORAGE_WINDOWS: u32 = 10;
+
+/// What a session has reached; it has got on where any of this is different.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Reached {
+    delivered: u64,
+    open_files: usize,
+    backlog: usize,
+    heard_blocks: u64,
+}
+
+/// How long nothing has come of a session.
+#[derive(Debug, Default)]
+pub(super) struct Stall {
+    last: Reached,
+    windows: u32,
+}
+
+impl OutgoingSession {
+    pub(super) fn start_stall_timer(&mut self, now: Instant) {
+        let window = (self.config.idle_timeout * IDLE_TIMEOUTS).max(MIN_WINDOW);
+        self.timers.set(Timer::Progress, now + window);
+    }
+
+    pub(super) fn on_stall_timer(&mut self, now: Instant) {
+        if !self.timers.take_due(Timer::Progress, now) || self.phase != Phase::Open {
+            return;
+        }
+        let reached = Reached {
+            delivered: self.stats.delivered_bytes,
+            open_files: self.files.open,
+            backlog: self.control.backlog(),
+            heard_blocks: self.peer_control.ack().next,
+        };
+        self.stall.windows = if reached == self.stall.last {
+            self.stall.windows.saturating_add(1)
+        } else {
+            0
+        };
+        self.stall.last = reached;
+        let is_for_storage =
+            self.files.is_all_sent() && self.stats.delivered_bytes >= self.stats.data_bytes;
+        let granted = if is_for_storage { STORAGE_WINDOWS } else { 1 };
+        if self.stall.windows >= granted {
+            let text = "the receiver answers, but nothing gets on";
+            return self.fail(now, Failure::new(ErrorCode::TIMEOUT, text));
+        }
+        self.start_stall_timer(now);
+    }
+}
