@@ -379,7 +379,7 @@ fn a_receiver_that_never_has_enough_is_left() {
         assert!(sent < 200 << 20, "{sent} bytes");
         bench.sent.clear();
         // Faster than the sender gives up one that gets nowhere.
-        now = now + Duration::from_millis(4);
+        now = now + Duration::from_millis(3);
         bench.now = now;
         bench.frame(&Frame::Report(Report {
             largest,
