@@ -1,13 +1,17 @@
 //! Which loss is the path's own: a baseline that is learned only where the path is provably not
 //! full.
 
+use super::bursts::Bursts;
 use super::filter::{deviation, sqrt};
 use crate::time::{Duration, Instant};
 
 /// The baseline is never believed to be more.
-const MAX_BASE: f64 = 0.15;
+const MAX_BASE: f64 = 0.35;
+/// The same on a path that others may share: what several senders drop in a short queue hardly
+/// shrinks when one of them slows down, so that each would learn it from the others.
+const MAX_SHARED_BASE: f64 = 0.15;
 /// A round of start-up that lost more teaches nothing.
-const MAX_START_UP: f64 = 0.3;
+const MAX_START_UP: f64 = 0.45;
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
 /// Time between two looks at unexplained loss; doubles each time that it turns out to be
@@ -41,6 +45,9 @@ pub(super) struct Baseline {
     cruise: f64,
     next_look: Instant,
     interval: Duration,
+    bursts: Bursts,
+    /// Probes make a queue, or nothing queues at all: nobody else fills the path.
+    is_own: bool,
 }
 
 impl Default for Baseline {
@@ -51,6 +58,8 @@ impl Default for Baseline {
             cruise: 0.0,
             next_look: Instant::ZERO,
             interval: MIN_INTERVAL,
+            bursts: Bursts::default(),
+            is_own: false,
         }
     }
 }
@@ -64,6 +73,36 @@ impl Baseline {
     /// Whether start-up had a round to learn from.
     pub fn is_learned(&self) -> bool {
         self.is_learned
+    }
+
+    /// By how much the variance of losses is more than chance makes it. What a short queue drops
+    /// comes in bursts too, so that the factor counts only on a path of one's own.
+    fn factor(&self) -> f64 {
+        if self.is_own {
+            self.bursts.factor()
+        } else {
+            1.0
+        }
+    }
+
+    /// Whether the last probe made a queue, or nothing queued at all.
+    pub fn set_own(&mut self, is_own: bool) {
+        self.is_own = is_own;
+    }
+
+    /// How far chance moves the number lost of `packets`.
+    fn deviation(&self, packets: f64) -> f64 {
+        deviation(packets, self.share) * sqrt(self.factor())
+    }
+
+    /// A report: what came and what was lost since the one before, and whether packets queued.
+    pub fn on_report(&mut self, received: f64, lost: f64, has_queue: bool) {
+        self.bursts.on_report(received, lost, has_queue);
+    }
+
+    /// Packets that a look takes to tell: the more, the more they get lost together.
+    pub fn look_factor(&self) -> f64 {
+        sqrt(self.factor())
     }
 
     /// Packets that entered the path where `arrived` of `packets` came out of it, as far as random
@@ -80,18 +119,19 @@ impl Baseline {
 
     /// Whether a round lost more than chance and the baseline explain.
     pub fn is_excess(&self, round: RoundLoss) -> bool {
-        let noise = 3.0 * deviation(round.packets, self.share);
+        let noise = 3.0 * self.deviation(round.packets);
         round.lost > 2.0 + round.packets * (self.share + MARGIN) + noise
     }
 
     /// The same for the flight that a probe sent.
     pub fn is_too_high(&self, lost: f64, flight: f64) -> bool {
-        lost > 1.0 + flight * (self.share + MARGIN) + 3.0 * deviation(flight, self.share)
+        lost > 1.0 + flight * (self.share + MARGIN) + 3.0 * self.deviation(flight)
     }
 
     /// A round of start-up in which the rate grew and nothing queued. The lowest such round counts:
-    /// a mean would teach a newcomer on a full path that its congestion is noise.
-    pub fn on_start_up(&mut self, round: RoundLoss) {
+    /// a mean would teach a newcomer on a full path that its congestion is noise. `is_still` says
+    /// that nothing at all queued.
+    pub fn on_start_up(&mut self, round: RoundLoss, is_still: bool) {
         let share = round.share();
         // So much is no random loss: a token that was lost with the packets behind it, a black-out.
         if share > MAX_START_UP {
@@ -105,7 +145,8 @@ impl Baseline {
             share
         };
         self.is_learned = true;
-        self.share = self.share.min(MAX_BASE);
+        let cap = if is_still { MAX_BASE } else { MAX_SHARED_BASE };
+        self.share = self.share.min(cap);
     }
 
     pub fn on_start_up_over(&mut self, now: Instant) {
@@ -116,7 +157,7 @@ impl Baseline {
     /// A round outside of start-up and of a look at loss.
     pub fn on_round(&mut self, round: RoundLoss, is_cruising: bool) {
         // Loss that is lower than the baseline for long shows that the baseline is too high.
-        let noise = sqrt(self.share / 1_000.0);
+        let noise = sqrt(self.share * self.factor() / 1_000.0);
         self.share = self.share.min(self.cruise + 0.005 + noise);
         if is_cruising && round.packets > 0.0 {
             let weight = (round.packets / 1_000.0).min(0.5);
@@ -126,19 +167,26 @@ impl Baseline {
 
     /// Whether loss while cruising is more than the baseline explains, so that it is worth a look.
     pub fn wants_look(&self, now: Instant) -> bool {
-        let noise = 2.0 * sqrt(self.share.max(0.001) / 1_000.0);
+        let noise = 2.0 * sqrt(self.share.max(0.001) * self.factor() / 1_000.0);
         now > self.next_look && self.cruise >= self.share + 0.015 + noise
     }
 
-    /// The sender went at half its rate: it lost `round`, and packets waited for `queue` at most.
-    /// Loss that stayed the same although nothing queued is the path's own.
+    /// The sender went at half its rate: it lost `round`, and the queue was empty or not. Loss
+    /// that stayed the same although nothing queued is the path's own.
     pub fn on_look(&mut self, now: Instant, round: RoundLoss, is_queue_empty: bool, jitter: f64) {
         let share = round.share();
-        let error = sqrt(share.max(0.001) / round.packets.max(1.0));
+        let spread = self.factor();
+        let error = sqrt(share.max(0.001) * spread / round.packets.max(1.0));
         let is_random = is_queue_empty && share + error >= 0.7 * self.cruise;
+        let cap = if self.is_own {
+            MAX_BASE
+        } else {
+            MAX_SHARED_BASE
+        };
         if share < self.share || is_random {
-            let weight = (round.packets / 300.0).clamp(0.5, 1.0);
-            self.share = (self.share + weight * (share - self.share)).min(MAX_BASE);
+            let weight = (round.packets / 300.0).clamp(0.5, 1.0) / spread.min(2.0);
+            let moved = self.share + weight * (share - self.share);
+            self.share = moved.min(cap.max(self.share));
         }
         if is_random {
             self.interval = MIN_INTERVAL;
@@ -162,14 +210,14 @@ mod tests {
     #[test]
     fn start_up_learns_the_lowest_round() {
         let mut base = Baseline::default();
-        base.on_start_up(round(1_000.0, 80.0));
+        base.on_start_up(round(1_000.0, 80.0), false);
         let first = base.share();
         assert!((0.08..0.1).contains(&first));
-        base.on_start_up(round(1_000.0, 40.0));
+        base.on_start_up(round(1_000.0, 40.0), false);
         assert!((0.04..0.05).contains(&base.share()));
-        base.on_start_up(round(20.0, 0.0));
+        base.on_start_up(round(20.0, 0.0), false);
         assert!(base.share() > 0.04, "none of a few is no proof of none");
-        base.on_start_up(round(1_000.0, 120.0));
+        base.on_start_up(round(1_000.0, 120.0), false);
         assert!(base.share() < 0.05, "it never rises in start-up");
     }
 
@@ -177,7 +225,7 @@ mod tests {
     fn what_the_baseline_explains_is_no_excess() {
         let mut base = Baseline::default();
         assert!(base.is_excess(round(1_000.0, 60.0)));
-        base.on_start_up(round(1_000.0, 50.0));
+        base.on_start_up(round(1_000.0, 50.0), false);
         assert!(!base.is_excess(round(1_000.0, 60.0)));
         assert!(base.is_excess(round(1_000.0, 150.0)));
         // 950 of 1,000 arrived, which is what 5 % leave: all of them had entered.

@@ -8,6 +8,7 @@
 //! Arithmetic is that of `f64` with the four basic operations and a root made of whole numbers, all
 //! of which give the same bits on every machine.
 
+mod bursts;
 mod filter;
 mod loss;
 mod probe;
@@ -220,6 +221,11 @@ impl Xcc {
             self.cycle.min_queue = self.cycle.min_queue.min(queue);
         }
         self.round.is_window_limited |= feedback.is_window_limited;
+        let still = (0.000_3 + 0.01 * self.min_rtt()).min(probe::STILL)
+            + self.packet / self.bandwidth.max().max(1.0);
+        let has_queue = queue.is_none_or(|queue| queue > still);
+        let (received, lost) = (feedback.received as f64, feedback.lost as f64);
+        self.baseline.on_report(received, lost, has_queue);
         let loss = is_round_over.then(|| self.tally.since(feedback));
         let loss = loss.filter(|loss| loss.packets >= MIN_TALLY);
         if loss.is_some() {
@@ -318,7 +324,8 @@ impl Xcc {
             Phase::StartUp => {
                 let is_growing = self.start_up.is_growing();
                 if is_growing && self.round.max_queue <= self.epsilon() {
-                    self.baseline.on_start_up(loss);
+                    let is_still = self.round.max_queue <= probe::STILL;
+                    self.baseline.on_start_up(loss, is_still);
                 }
             }
             Phase::Look => {}

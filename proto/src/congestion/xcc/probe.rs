@@ -27,6 +27,10 @@ const MIN_LOOK: Duration = Duration::from_millis(100);
 const MAX_LOOK: Duration = Duration::from_millis(500);
 const LOOK_PACKETS: f64 = 200.0;
 const MAX_LOOK_ROUNDS: u32 = 4;
+/// The share of the queue that a probe makes on a path of its own, which must be seen.
+const ANSWER: f64 = 0.4;
+/// Delays that lie no further apart, in seconds, are those of a path on which nothing queues.
+pub(super) const STILL: f64 = 0.001;
 
 /// How a probe ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,12 @@ pub(super) struct Cycle {
     /// The rate that a probe has to beat.
     rate_before: f64,
     successes: u32,
+    /// The shortest time in queues in the round before a probe, in seconds, and the longest since;
+    /// and the longest since the last probe was judged by it.
+    queue_before: f64,
+    queue_since: f64,
+    max_queue: f64,
+    is_answer_due: bool,
     is_judging: bool,
     has_met_loss: bool,
     /// Loss counts as that of the probe.
@@ -152,6 +162,9 @@ impl Xcc {
             alone
         };
         cycle.is_probing = true;
+        cycle.is_answer_due = true;
+        cycle.queue_before = self.round.min_queue;
+        cycle.queue_since = 0.0;
         cycle.rate_before = rate;
         cycle.best = rate;
         cycle.flat_rounds = 0;
@@ -179,6 +192,7 @@ impl Xcc {
                 self.bandwidth.rotate(ack.rate);
             }
         }
+        self.watch_answer(ack);
         self.watch_probe(ack, feedback);
         match self.phase {
             Phase::Down | Phase::Cruise => self.on_cruise(ack, feedback),
@@ -188,6 +202,26 @@ impl Xcc {
             }
             Phase::Up => self.on_up(ack, feedback),
             _ => {}
+        }
+    }
+
+    /// On a path of one's own a probe makes a queue; where nothing ever waits there is nobody else
+    /// either. Among others, in a queue that is full or short, neither is so.
+    fn watch_answer(&mut self, ack: &Ack) {
+        let is_over = self.phase != Phase::Up && ack.is_round_over && self.cycle.rounds >= 1;
+        let asked = (self.cycle.gain - 1.0) * self.min_rtt() * ANSWER + self.delays.jitter();
+        let cycle = &mut self.cycle;
+        let queue = ack.queue.unwrap_or(0.0);
+        cycle.max_queue = cycle.max_queue.max(queue);
+        if !cycle.is_answer_due {
+            return;
+        }
+        cycle.queue_since = cycle.queue_since.max(queue);
+        if is_over {
+            cycle.is_answer_due = false;
+            let has_made_queue = cycle.queue_since - cycle.queue_before > asked;
+            let is_still = core::mem::take(&mut cycle.max_queue) <= STILL;
+            self.baseline.set_own(has_made_queue || is_still);
         }
     }
 
@@ -325,7 +359,8 @@ impl Xcc {
         self.look.max_queue = self.look.max_queue.max(ack.queue.unwrap_or(0.0));
         let seen = self.look.tally.since(feedback);
         let is_long = self.look.rounds >= MAX_LOOK_ROUNDS && ack.now > until + MAX_LOOK;
-        let is_enough = seen.packets >= LOOK_PACKETS || is_long;
+        let wanted = LOOK_PACKETS * self.baseline.look_factor();
+        let is_enough = seen.packets >= wanted || is_long;
         if self.look.rounds >= 2 && ack.now > until && is_enough {
             self.end_look(ack.now, seen);
         }
