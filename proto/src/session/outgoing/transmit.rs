@@ -284,7 +284,7 @@ impl OutgoingSession {
             return;
         };
         if self.path.part_of(place.len).is_some() {
-            self.start_parts(chunk);
+            self.start_parts(chunk, place.len);
             self.write_part(out);
         } else {
             let number = self.take_number();
