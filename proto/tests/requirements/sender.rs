@@ -81,6 +81,17 @@ fn a_token_starts_the_session() {
     assert!(later.iter().all(|header| header.kind != Kind::Hello));
 }
 
+#[test]
+fn large_packets_are_fewer_at_first() {
+    // SPEC: R-congestion-3
+    let mut bench = Bench::start(&[4 << 20]);
+    bench.retry(TOKEN, 8_952);
+    bench.wait(100 * MS);
+    let sizes = bench.seen.chunks.iter().map(|chunk| chunk.1 + 30);
+    assert!(sizes.clone().all(|size| size == 8_952));
+    assert!((8 * 8_952..141_312 + 8_952).contains(&sizes.sum::<usize>()));
+}
+
 /// A report that cannot be ends the session.
 fn does_not_stand(change: impl Fn(&mut Report)) {
     let mut bench = Bench::open(&[100 * CHUNK]);
