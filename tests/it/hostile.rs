@@ -34,13 +34,16 @@ fn assert_serves(receiver: &Receiver, scratch: &Scratch) {
     assert!(fs::read(receiver.out().join("honest")).unwrap() == content);
 }
 
-/// Every name beneath, whatever it is.
+/// Every name beneath, whatever it is, but for what is hidden.
 fn names(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
         for entry in fs::read_dir(dir).unwrap() {
             let entry = entry.unwrap();
+            if entry.file_name() == ".xfer-part" {
+                continue;
+            }
             let path = entry.path();
             let relative = path.strip_prefix(root).unwrap().to_string_lossy();
             names.push(relative.into_owned());

@@ -1,7 +1,7 @@
 //! Either end killed at a random moment, then the same command again.
 
 use crate::host::{MODES, Program, difference, eventually, half_file, noise, read_tree};
-use crate::relay::Relay;
+use crate::relay::{Direction, Relay};
 use crate::say;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -12,9 +12,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use xfer_proto::digest::LEAF_SIZE;
 use xfer_proto::rng::Rng;
+use xfer_proto::wire::packet::DATA_OVERHEAD;
 
 /// Of the file's size, what may be sent again besides leaves that were not verified: what was on
-/// its way or not yet written, and what the packets need around the content.
+/// its way or not yet written.
 const SENT_AGAIN: f64 = 0.05;
 /// A journal's header without the name, and its records: see `src/storage/journal.rs`.
 const JOURNAL_HEADER: usize = 66;
@@ -121,7 +122,7 @@ impl Shares {
 
 /// What a round has cost.
 struct Outcome {
-    /// Bytes that both runs have sent.
+    /// Bytes that both runs have sent, less what stands around the content of a data packet.
     sent: u64,
     /// Leaves of which something was written and that were not verified when the end came.
     unverified: u64,
@@ -187,7 +188,9 @@ impl Round<'_> {
         let mut receiver = self.program.receive(out, "127.0.0.1:0", &[], &[])?;
         let address = receiver.address()?;
         let relay = Relay::start(address, 0, 0)?;
-        let bytes = &relay.forward().bytes;
+        let Direction {
+            bytes, datagrams, ..
+        } = relay.forward();
         let options = ["--mode", self.mode, "--rate", self.rate];
         let send = || {
             self.program
@@ -228,7 +231,9 @@ impl Round<'_> {
         match difference(expected, out)? {
             Some(what) => anyhow::bail!("after the second run {what}"),
             None => Ok(Outcome {
-                sent: bytes.load(Ordering::Relaxed),
+                sent: bytes
+                    .load(Ordering::Relaxed)
+                    .saturating_sub(datagrams.load(Ordering::Relaxed) * DATA_OVERHEAD as u64),
                 unverified: left,
             }),
         }

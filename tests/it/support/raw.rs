@@ -10,7 +10,7 @@ use xfer_proto::config::MIN_DATAGRAM;
 use xfer_proto::digest::{leaf_value, root};
 use xfer_proto::error::Failure;
 use xfer_proto::id::{FileIndex, PacketNumber, SessionId};
-use xfer_proto::wire::frame::{Block, BlockAck, Close, Frame, Hello, Report, Retry};
+use xfer_proto::wire::frame::{Ack, Block, BlockAck, Close, Frame, Hello, Ping, Report, Retry};
 use xfer_proto::wire::header::Kind;
 use xfer_proto::wire::message::{Message, Verdict, WireEntry};
 use xfer_proto::wire::packet::{FrameWriter, Packet, encode_data};
@@ -18,6 +18,8 @@ use xfer_proto::wire::packet::{FrameWriter, Packet, encode_data};
 /// What was said is said again after so long without an answer, as every sender does.
 const AGAIN: Duration = Duration::from_millis(200);
 const MAX_DATAGRAM: usize = 65_536;
+/// Most bytes of one piece of the control stream (SPEC.md, `frame-block`).
+const MAX_BLOCK: usize = 900;
 /// Lines of a manifest in one message, few enough for one packet.
 const LINES: usize = 1;
 
@@ -133,7 +135,7 @@ impl RawSender {
     fn say(&mut self, message: &Message) {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
-        for bytes in bytes.chunks(MIN_DATAGRAM - 100) {
+        for bytes in bytes.chunks(MAX_BLOCK) {
             let sequence = self.sequence;
             self.sequence += 1;
             self.control(&Frame::Block(Block { sequence, bytes }));
@@ -182,7 +184,7 @@ impl RawSender {
         let mut verdicts = BTreeMap::new();
         self.listen(|sender| {
             verdicts = sender.told();
-            assert_eq!(sender.closed, None);
+            assert_eq!(sender.closed, None, "told only {verdicts:?}");
             verdicts.len() >= count
         });
         verdicts.into_iter().collect()
@@ -209,15 +211,25 @@ impl RawSender {
             assert!(started.elapsed() < WATCHDOG, "not told");
             match self.socket.recv(&mut buffer) {
                 Ok(len) => self.on_datagram(&buffer[..len]),
-                Err(_) => self.packets.iter().for_each(|packet| self.send_raw(packet)),
+                Err(_) => {
+                    // What was lost gets through, what was not is known by its number.
+                    let said = self.packets.len();
+                    self.packets.iter().for_each(|packet| self.send_raw(packet));
+                    self.control(&Frame::Ping(Ping {
+                        sent_end: 0,
+                        interval_us: 10_000,
+                    }));
+                    self.packets.truncate(said);
+                }
             }
         }
     }
 
     fn on_datagram(&mut self, datagram: &[u8]) {
-        let Ok(Packet::Frames { frames, .. }) = Packet::decode(datagram) else {
+        let Ok(Packet::Frames { header, frames, .. }) = Packet::decode(datagram) else {
             return;
         };
+        let before = self.stream.len();
         for frame in frames {
             match frame {
                 Frame::Block(block) => {
@@ -226,6 +238,15 @@ impl RawSender {
                 Frame::Close(close) => self.closed = self.closed.take().or(close.failure),
                 _ => {}
             }
+        }
+        if self.stream.len() > before {
+            let said = self.packets.len();
+            self.control(&Frame::Ack(Ack {
+                largest: header.number.0,
+                delay_us: 0,
+                blocks: arrived(&self.stream),
+            }));
+            self.packets.truncate(said);
         }
     }
 
@@ -253,6 +274,15 @@ fn hello(id: SessionId, tag: u64, token: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet.finish(&mut bytes);
     bytes
+}
+
+fn arrived(stream: &BTreeMap<u64, Vec<u8>>) -> BlockAck {
+    let next = (0..).take_while(|at| stream.contains_key(at)).count() as u64;
+    BlockAck {
+        next,
+        end: next,
+        missing: Vec::new(),
+    }
 }
 
 fn messages(stream: &BTreeMap<u64, Vec<u8>>) -> Vec<Message> {
@@ -292,7 +322,7 @@ impl<L: Fn(u64) -> Option<Report> + Send + 'static> RawReceiver<L> {
 
     fn run(&mut self) {
         let mut buffer = [0; MAX_DATAGRAM];
-        // Of all its workers, a sender in one of the modes needs one for one file.
+        // There is one file to send, so there is one session.
         let mut session = None;
         let mut is_silent = false;
         while let Ok((len, from)) = self.socket.recv_from(&mut buffer) {
@@ -360,16 +390,11 @@ impl<L: Fn(u64) -> Option<Report> + Send + 'static> RawReceiver<L> {
 
     /// What an honest receiver says before the first data.
     fn report(&mut self, to: SocketAddr, session: (SessionId, u64), largest: u64) {
-        let next = (0..).take_while(|at| self.stream.contains_key(at)).count() as u64;
         let report = Report {
             largest,
             received: 1,
             window: 1 << 20,
-            blocks: BlockAck {
-                next,
-                end: next,
-                missing: Vec::new(),
-            },
+            blocks: arrived(&self.stream),
             ..Report::default()
         };
         self.answer(to, session, &[Frame::Report(report)]);
