@@ -1,6 +1,6 @@
 //! Names, times and permissions of what is sent, and what is not sent.
 
-use crate::support::{Receiver, Scratch, assert_same_tree, exit, send, write_file};
+use crate::support::{MODES, Receiver, Scratch, assert_same_tree, exit, send, write_file};
 use std::fs;
 use std::time::{Duration, SystemTime};
 
@@ -99,25 +99,23 @@ fn a_link_in_the_way_is_not_followed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn names_that_are_no_text_arrive_and_print_escaped() {
+fn names_that_are_no_text_arrive_and_print_escaped_in_every_mode() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let scratch = Scratch::new();
     let name = OsStr::from_bytes(b"a\xff\xe2\x80\xaeb");
     write_file(&scratch.join("tree/plain"), b"x");
     write_file(&scratch.join("tree").join(name), b"y");
-    let receiver = Receiver::start(&scratch.join("out"), &["--exit-after", "2"]);
-    let sent = send(scratch.path(), &["--to", &receiver.to()], &["tree"]).expect(0);
-    assert!(
-        sent.stdout.contains("tree/a\\xff\\u{202e}b"),
-        "{}",
-        sent.stdout
-    );
-    assert_eq!(
-        fs::read(receiver.out().join("tree").join(name)).unwrap(),
-        b"y"
-    );
-    receiver.finish().expect(0);
+    for mode in MODES {
+        let receiver = Receiver::start(&scratch.join(mode), &["--exit-after", "2"]);
+        let options = ["--mode", mode, "--to", &receiver.to()];
+        let sent = send(scratch.path(), &options, &["tree"]).expect(0);
+        let shown = "tree/a\\xff\\u{202e}b";
+        assert!(sent.stdout.contains(shown), "{}", sent.stdout);
+        let copy = receiver.out().join("tree").join(name);
+        assert_eq!(fs::read(copy).unwrap(), b"y");
+        receiver.finish().expect(0);
+    }
 }
 
 #[test]
