@@ -130,3 +130,22 @@ fn a_name_that_no_receiver_takes_stays_at_home() {
     assert!(sent.stderr.contains("a\\nb"), "{sent:#?}");
     assert!(!sent.stderr.contains("panicked"), "{sent:#?}");
 }
+
+#[test]
+fn names_that_do_not_fit_one_message_are_offered_in_several() {
+    // SPEC: R-offer-2
+    let scratch = Scratch::new();
+    let part = "d".repeat(250);
+    // Names of 3,500 bytes: what one message may hold is 18 of them, and so many lines are offered
+    // at a time where they are short.
+    let deep = [part.as_str(); 13].join("/");
+    let dir = scratch.join("tree").join(deep);
+    fs::create_dir_all(&dir).unwrap();
+    for at in 0..32 {
+        fs::write(dir.join(format!("{at:0>200}")), [at]).unwrap();
+    }
+    let receiver = Receiver::start(&scratch.join("out"), &["--exit-after", "32"]);
+    send(scratch.path(), &["--to", &receiver.to()], &["tree"]).expect(0);
+    assert_same_tree(&scratch.join("tree"), &receiver.out().join("tree"));
+    receiver.finish().expect(0);
+}

@@ -14,9 +14,11 @@ use xfer_proto::digest::LEAF_SIZE;
 use xfer_proto::rng::Rng;
 use xfer_proto::wire::packet::DATA_OVERHEAD;
 
-/// Of the file's size, what may be sent again besides leaves that were not verified: what was on
-/// its way or not yet written.
+/// Of the file's size, what may be sent again besides leaves that were not verified.
 const SENT_AGAIN: f64 = 0.05;
+/// Leaves that may be unverified when the end comes: one that is arriving, one that is being
+/// written and hashed, and one whose announced value is still on its way.
+const UNVERIFIED: f64 = 3.0;
 /// A journal's header without the name, and its records: see `src/storage/journal.rs`.
 const JOURNAL_HEADER: usize = 66;
 const JOURNAL_RECORD: usize = 45;
@@ -79,7 +81,8 @@ pub(crate) fn run(program: &Program, arguments: &Arguments) -> Result<u64> {
                 let rest = share - outcome.unverified as f64 * leaf;
                 beyond.push(rest);
                 most_unverified = most_unverified.max(outcome.unverified);
-                let is_too_much = arguments.files == 1 && rest > SENT_AGAIN;
+                let is_too_much = rest > SENT_AGAIN || share > SENT_AGAIN + UNVERIFIED * leaf;
+                let is_too_much = arguments.files == 1 && is_too_much;
                 let text = format!("too much, {} leaves unverified", outcome.unverified);
                 (share, is_too_much.then_some(text))
             }
@@ -124,25 +127,23 @@ impl Shares {
 struct Outcome {
     /// Bytes that both runs have sent, less what stands around the content of a data packet.
     sent: u64,
-    /// Leaves of which something was written and that were not verified when the end came.
+    /// Leaves of which something was sent and that the journal did not prove when the end came.
     unverified: u64,
 }
 
-/// Leaves that a partial file holds something of and its journal does not prove.
-fn unverified(out: &Path) -> Result<u64> {
-    let (mut touched, mut verified) = (0, BTreeSet::new());
-    let Ok(hidden) = fs::read_dir(out.join(".xfer-part")) else {
+/// Of the leaves that `sent` bytes of content have begun, those that no journal proves.
+fn unverified(out: &Path, sent: u64) -> Result<u64> {
+    if out.join("data").exists() {
         return Ok(0);
-    };
-    for entry in hidden {
+    }
+    let mut verified = BTreeSet::new();
+    // There is none before the first leaf is there.
+    let hidden = fs::read_dir(out.join(".xfer-part"));
+    for entry in hidden.into_iter().flatten() {
         let path = entry?.path();
-        // A receiver that lives may move it away at any time.
-        let Ok(data) = fs::metadata(&path).map(|data| data.len()) else {
-            continue;
-        };
-        if path.extension().is_some_and(|end| end == "part") {
-            touched = data.div_ceil(LEAF_SIZE);
-            let journal = fs::read(path.with_extension("journal")).unwrap_or_default();
+        if path.extension().is_some_and(|end| end == "journal") {
+            // A receiver that lives may take it away at any time.
+            let journal = fs::read(path).unwrap_or_default();
             let records = journal.get(JOURNAL_HEADER + "data".len()..);
             for record in records.unwrap_or_default().chunks_exact(JOURNAL_RECORD) {
                 if record[0] == LEAF_RECORD {
@@ -151,7 +152,8 @@ fn unverified(out: &Path) -> Result<u64> {
             }
         }
     }
-    Ok(touched.saturating_sub(verified.len() as u64))
+    let begun = sent.div_ceil(LEAF_SIZE);
+    Ok(begun.saturating_sub(verified.len() as u64))
 }
 
 /// One transfer with one kill.
@@ -191,6 +193,10 @@ impl Round<'_> {
         let Direction {
             bytes, datagrams, ..
         } = relay.forward();
+        let content = || {
+            let around = datagrams.load(Ordering::Relaxed) * DATA_OVERHEAD as u64;
+            bytes.load(Ordering::Relaxed).saturating_sub(around)
+        };
         let options = ["--mode", self.mode, "--rate", self.rate];
         let send = || {
             self.program
@@ -206,7 +212,7 @@ impl Round<'_> {
         if self.kills_receiver {
             receiver.process.signal(Signal::KILL);
             receiver.process.wait()?;
-            left = unverified(out)?;
+            left = unverified(out, content())?;
             if let Some(half) = half_file(expected, out)? {
                 anyhow::bail!("after the kill {half}");
             }
@@ -216,7 +222,7 @@ impl Round<'_> {
                 .context("the second receiver")?;
         } else {
             sender.signal(Signal::KILL);
-            left = unverified(out)?;
+            left = unverified(out, content())?;
         }
         // The sender of a killed receiver is told by the new one, which does not know it.
         let first = sender.wait()?;
@@ -231,9 +237,7 @@ impl Round<'_> {
         match difference(expected, out)? {
             Some(what) => anyhow::bail!("after the second run {what}"),
             None => Ok(Outcome {
-                sent: bytes
-                    .load(Ordering::Relaxed)
-                    .saturating_sub(datagrams.load(Ordering::Relaxed) * DATA_OVERHEAD as u64),
+                sent: content(),
                 unverified: left,
             }),
         }
