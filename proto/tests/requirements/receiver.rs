@@ -351,7 +351,7 @@ fn the_last_leaf_is_asked_for_again_unasked() {
     bench.send(0, &bytes);
     let report = bench.seen.last_report();
     assert_eq!((report.first_missing, report.end), (0, 2));
-    assert_eq!(missing(report), [0..2]);
+    assert_eq!(missing(report).first(), Some(&(0..2)));
 }
 
 #[test]
