@@ -342,6 +342,19 @@ fn a_leaf_that_differs_comes_again_and_at_last_fails() {
 }
 
 #[test]
+fn the_last_leaf_is_asked_for_again_unasked() {
+    // SPEC: R-verification-2, R-reports-1
+    let mut bench = Bench::open();
+    let bytes = content(2_000);
+    bench.offer_all(&[("a", 2_000)]);
+    bench.eof(0, &bytes, Digest([9; 32]));
+    bench.send(0, &bytes);
+    let report = bench.seen.last_report();
+    assert_eq!((report.first_missing, report.end), (0, 2));
+    assert_eq!(missing(report), [0..2]);
+}
+
+#[test]
 fn what_there_is_no_memory_for_is_not_reported() {
     // SPEC: R-receiver-4, R-flow-control-2, R-frame-report-6
     let config = ReceiverConfig {

@@ -30,6 +30,11 @@ const REGRESSIONS: &[(Profile, u64, &str)] = &[
         "what had come damaged before a resume was written over verified leaves",
     ),
     (
+        Profile::Full,
+        162_326,
+        "a packet larger than a batch was alone in flight, whatever the window",
+    ),
+    (
         Profile::Evil,
         304,
         "the message that others waited for was refused for want of memory",

@@ -434,6 +434,7 @@ impl IncomingSession {
         let chunks = self
             .files
             .reset_leaf(file, leaf, |chunk| received.contains(chunk));
+        self.reporting.on_sent(chunks.end);
         self.received.remove(chunks);
         let bytes = self.files.layout.leaf(file, leaf);
         self.parts

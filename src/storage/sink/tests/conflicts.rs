@@ -107,6 +107,7 @@ fn a_name_taken_midway_follows_the_policy() {
 
 #[test]
 fn of_two_files_with_one_name_the_first_wins() {
+    // SPEC: R-commit-4
     for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
         let mut sink = Sink::with(policy);
         sink.prepare(K, &file("f", 4), false).unwrap();
@@ -122,6 +123,7 @@ fn of_two_files_with_one_name_the_first_wins() {
 
 #[test]
 fn a_newer_session_of_the_same_file_goes_on_with_it() {
+    // SPEC: R-commit-4
     for policy in [
         OnConflict::Refuse,
         OnConflict::Rename,
