@@ -157,6 +157,7 @@ mod tests {
         let scenario = Scenario {
             link: Some(Preset::Near.profile()),
             file_bytes: 1 << 30,
+            files: 1,
             steps: vec![
                 parse("1s blackout=2s").unwrap(),
                 parse("6s rate=50M").unwrap(),
