@@ -13,7 +13,7 @@ mod transfer;
 use crate::control::{self, Request};
 use crate::hosts::{Host, hosts};
 use crate::link::Change;
-use crate::{netns, out, verbs};
+use crate::{netns, out, ready};
 use anyhow::{Context, Result, bail};
 pub use args::BenchArgs;
 use content::TouchedMemory;
@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
                 Some(Err(_)) => bail!("the changes of the link could not be made"),
                 None => Vec::new(),
             };
-            Ok((outcome?, Some(steps::recoveries(scenario, &timeline))))
+            Ok((outcome?, Some(scenario.recoveries(&timeline))))
         })
     }
 
@@ -290,7 +290,7 @@ impl Lab {
             .spawn()
             .context("cannot start a lab")?;
         let mut lab = Self(child);
-        if let Err(error) = verbs::wait_until_ready(&mut lab.0) {
+        if let Err(error) = ready::wait_until_ready(&mut lab.0) {
             let mut why = String::new();
             if let Some(mut stderr) = lab.0.stderr.take() {
                 // Without its words the error stands alone.

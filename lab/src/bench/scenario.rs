@@ -1,6 +1,6 @@
 //! What is measured: a link and a size.
 
-use super::steps::Step;
+use super::steps::{self, Step, Timeline};
 use crate::link::Profile;
 use crate::units;
 use clap::ValueEnum;
@@ -101,9 +101,13 @@ impl Scenario {
 
     /// The most bits a second of frames that can arrive: (1 - loss) x rate.
     pub fn limit_bits(&self) -> Option<f64> {
-        let link = self.link.as_ref()?;
-        let kept = |loss: u32| 1.0 - f64::from(loss) / 1e6;
-        Some(link.rate? as f64 * kept(link.loss) * kept(link.down_loss))
+        self.link.as_ref()?.limit_bits()
+    }
+
+    /// For each step the seconds until the rate was back, see [`steps::recoveries`].
+    pub fn recoveries(&self, timeline: &Timeline) -> Vec<Option<f64>> {
+        let link = self.link.clone().unwrap_or_default();
+        steps::recoveries(&link, &self.steps, timeline)
     }
 
     /// How long a run may take when nothing is said: long enough for a tenth of the limit.

@@ -3,6 +3,7 @@
 
 mod budget;
 mod commit;
+mod existing;
 mod hashing;
 mod partials;
 mod prepare;
@@ -108,7 +109,8 @@ impl SinkStore {
         self.partials.resumable()
     }
 
-    /// Carries out everything but writes and commits. `None` where no completion belongs to it.
+    /// Carries out everything but writes, commits and looks at what exists. `None` where no
+    /// completion belongs to it.
     fn run_one(
         &mut self,
         session: SessionId,
@@ -125,9 +127,6 @@ impl SinkStore {
                 self.prepare((session, file), entry, differs)
                     .map(Done::Prepared),
             ),
-            StorageOp::DigestExisting { op, file } => {
-                (op, self.digest_existing((session, file)).map(Done::Digest))
-            }
             StorageOp::Hash { op, file, leaf } => {
                 (op, self.hash((session, file), leaf).map(Done::Digest))
             }
@@ -142,6 +141,7 @@ impl SinkStore {
             }
             StorageOp::Read { op, .. }
             | StorageOp::Finish { op, .. }
+            | StorageOp::DigestExisting { op, .. }
             | StorageOp::Write { op, .. }
             | StorageOp::Commit { op, .. } => {
                 (op, Err(internal("read a source at the receiving end")))
@@ -204,6 +204,7 @@ impl Store for SinkStore {
     ) {
         let mut commits = Vec::new();
         let mut committing = HashSet::new();
+        let mut existing = Vec::new();
         let mut batch = batch.into_iter().peekable();
         while let Some((session, op)) = batch.next() {
             let op = match Run::start(session, op) {
@@ -221,6 +222,10 @@ impl Store for SinkStore {
                 committing.insert((session, file));
                 continue;
             }
+            if let StorageOp::DigestExisting { op, file } = op {
+                existing.push(self.look_at((session, file), op));
+                continue;
+            }
             if let StorageOp::Discard { file, .. } = op
                 && committing.contains(&(session, file))
             {
@@ -232,6 +237,7 @@ impl Store for SinkStore {
                 done(session, Completion { op, result });
             }
         }
+        self.vouch_for(existing, done);
         self.commit(commits, done);
     }
 
@@ -261,18 +267,18 @@ impl Drop for SinkStore {
 
 /// Makes a directory of the user with its parents, so that it survives a power cut.
 fn make_durable_dir(path: &Path) -> io::Result<()> {
+    let above = |path: &'_ Path| {
+        let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
+        Dir::open_path(parent.unwrap_or(Path::new(".")))
+    };
     if path.is_dir() {
-        return Ok(());
+        // A run that was killed may have made it just before. A parent that is not ours to open is
+        // not where we would have made it.
+        return above(path).map_or(Ok(()), |parent| parent.sync());
     }
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     fs::create_dir_all(path)?;
-    for made in missing {
-        let parent = made
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        Dir::open_path(parent.unwrap_or(Path::new(".")))?.sync()?;
-    }
-    Ok(())
+    missing.into_iter().try_for_each(|made| above(made)?.sync())
 }
 
 #[cfg(test)]

@@ -151,11 +151,20 @@ impl Process {
 
     /// Kills what runs beneath a tracer, and with it the tracer's reason to live.
     pub(crate) fn kill_children(&self) {
+        self.signal_children(Signal::KILL);
+    }
+
+    /// Has what runs beneath a tracer end in order.
+    pub(crate) fn interrupt_children(&self) {
+        self.signal_children(Signal::INT);
+    }
+
+    fn signal_children(&self, signal: Signal) {
         let id = self.0.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
             if let Some(pid) = child.parse().ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process(pid, signal);
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::files::{InFile, Phase as FilePhase};
 use super::{IncomingSession, Phase};
 use crate::config::{MAX_INTEGRITY_RETRIES, MAX_RANGES};
-use crate::digest::{self, leaf_count};
+use crate::digest::{self, LEAF_SIZE, leaf_count};
 use crate::error::{ErrorCode, Failure};
 use crate::file::layout::Place;
 use crate::file::parts::{Taken, part_index};
@@ -99,9 +99,9 @@ impl IncomingSession {
         let is_stored = self.store(place, payload);
         if !is_stored {
             self.host_drops = self.host_drops.saturating_add(1);
-            // Blocks may have been given up to make room.
-            self.ask_writes();
         }
+        // A block may be full, or was given up to make room: a part of a chunk can do that, too.
+        self.ask_writes();
         is_stored
     }
 
@@ -282,8 +282,6 @@ impl IncomingSession {
             .entry
             .as_ref()
             .is_some_and(|entry| entry.kind == EntryKind::Directory);
-        let waiting = core::mem::take(&mut state.waiting);
-        self.storage.extend(waiting);
         if was_held {
             let chunks = self.files.layout.chunks(file);
             self.received.remove(chunks);
@@ -294,6 +292,9 @@ impl IncomingSession {
         } = prepared
         {
             self.resume(now, file, leaves, is_same_source);
+        }
+        if let Some(state) = self.files.get_mut(file) {
+            self.storage.extend(core::mem::take(&mut state.waiting));
         }
         if was_held {
             self.control.push(&Message::Want { file });
@@ -330,12 +331,36 @@ impl IncomingSession {
             return;
         };
         for op in core::mem::take(&mut state.waiting) {
-            if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op
-                && let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op)
-            {
-                self.assembly.on_written(buffer);
-            }
+            self.drop_op(op);
         }
+    }
+
+    fn drop_op(&mut self, op: StorageOp) {
+        let (StorageOp::Write { op, .. } | StorageOp::Hash { op, .. }) = op else {
+            return;
+        };
+        if let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op) {
+            self.assembly.on_written(buffer);
+        }
+    }
+
+    /// What came of these leaves and waits for the preparation of the file is not written: they are
+    /// there, verified, and what came may be damaged.
+    fn drop_waiting_of(&mut self, file: FileIndex, mut leaves: Vec<u64>) {
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        leaves.sort_unstable();
+        // A write lies within one leaf.
+        let is_kept = |op: &StorageOp| match op {
+            StorageOp::Write { offset, .. } => leaves.binary_search(&(offset / LEAF_SIZE)).is_err(),
+            _ => true,
+        };
+        let (kept, dropped) = core::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(is_kept);
+        state.waiting = kept;
+        dropped.into_iter().for_each(|op| self.drop_op(op));
     }
 
     /// Goes on from leaves that an earlier session received and verified.
@@ -354,7 +379,9 @@ impl IncomingSession {
             state.value = Some(value);
             state.is_resumed = true;
             self.files.on_backed(file, index);
+            self.assembly.forget_range(file, bytes.clone());
             let chunks = self.files.layout.chunks_within(file, bytes);
+            self.parts.forget(chunks.clone());
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {
                 state.open_leaves = state.open_leaves.saturating_sub(1);
@@ -362,6 +389,7 @@ impl IncomingSession {
             }
             taken.push((index, value));
         }
+        self.drop_waiting_of(file, taken.iter().map(|leaf| leaf.0).collect());
         for part in taken.chunks(MAX_LEAVES) {
             self.control.push(&Message::Resume {
                 file,
@@ -428,6 +456,7 @@ impl IncomingSession {
         let chunks = self
             .files
             .reset_leaf(file, leaf, |chunk| received.contains(chunk));
+        self.reporting.on_sent(chunks.end);
         self.received.remove(chunks);
         let bytes = self.files.layout.leaf(file, leaf);
         self.parts
