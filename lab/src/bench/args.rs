@@ -30,6 +30,9 @@ pub struct BenchArgs {
     /// Sizes of the file, repeatable [default: 16MiB and 64MiB].
     #[arg(long = "size", value_name = "BYTES", value_parser = units::size)]
     pub sizes: Vec<u64>,
+    /// So many files of each size, in a directory; only tools that take one are measured.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub files: u32,
     /// A change of the link so long after the start, repeatable: "2s rate=50M", "3s blackout=2s".
     #[arg(long = "step", value_name = "STEP", value_parser = steps::parse)]
     pub steps: Vec<Step>,
@@ -95,6 +98,7 @@ impl BenchArgs {
                 .map(move |link| Scenario {
                     link,
                     file_bytes,
+                    files: self.files,
                     steps: self.steps.clone(),
                 })
                 .collect::<Vec<_>>()

@@ -94,6 +94,11 @@ impl Assembly {
         self.limit().saturating_sub(filled)
     }
 
+    /// Bytes that wait for storage.
+    pub fn writing(&self) -> u64 {
+        self.held.saturating_sub(self.filling)
+    }
+
     /// Whether storage has been asked for writes that have not ended.
     pub fn is_writing(&self) -> bool {
         !self.buffers.is_empty()

@@ -43,6 +43,8 @@ pub(crate) struct SinkStore {
     /// Final names that a session is receiving for.
     claims: HashMap<Name, Key>,
     open: Lru<Key, File>,
+    /// Journals that leaves are added to.
+    journals: Lru<Key, File>,
     hashers: Hashers,
     budget: Budget,
     on_conflict: OnConflict,
@@ -90,6 +92,7 @@ impl SinkStore {
             files: HashMap::new(),
             claims: HashMap::new(),
             open: Lru::new(handles / 2),
+            journals: Lru::new(handles / 8),
             hashers: Hashers::new(),
             budget: Budget::new(u64::MAX),
             on_conflict,
@@ -159,6 +162,7 @@ impl SinkStore {
     /// Takes the file out of every table; its partial file is the caller's to keep or remove.
     fn close_file(&mut self, key: Key, is_committed: bool) -> Option<partials::Part> {
         self.open.remove(&key);
+        self.journals.remove(&key);
         let incoming = self.files.remove(&key)?;
         if self.claims.get(&incoming.entry.name) == Some(&key) {
             self.claims.remove(&incoming.entry.name);
@@ -183,6 +187,7 @@ impl SinkStore {
         match action(self) {
             Err(error) if is_out_of_handles(&error) => {
                 self.open.retain(|_| false);
+                self.journals.retain(|_| false);
                 self.tree.close_all();
                 action(self)
             }

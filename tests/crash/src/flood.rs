@@ -24,6 +24,8 @@ const GROWTH_KIB: u64 = 4 << 10;
 /// Different datagrams; making one anew each time would cost more than sending it.
 const KINDS: usize = 4_096;
 const MAX_DATAGRAM: u64 = 1_450;
+/// So many come from one address.
+const DATAGRAMS_EACH: u64 = 1_024;
 /// A token of today: a time, and a hash that nobody without the secret can make.
 const TOKEN_LEN: usize = 24;
 /// Every kind whose content may be anything.
@@ -196,17 +198,29 @@ fn datagram(looks: Looks, rng: &mut Rng) -> Vec<u8> {
     }
 }
 
+/// A socket with an address that nobody has seen; where the system has one loopback address, with
+/// that.
+fn stranger(rng: &mut Rng) -> Result<UdpSocket> {
+    let [_, a, b, c, ..] = rng.next_u64().to_be_bytes();
+    let own = SocketAddr::from(([127, a, b, c], 0));
+    let socket = UdpSocket::bind(own).or_else(|_| UdpSocket::bind("127.0.0.1:0"))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 /// Sends them as fast as it is asked to.
 fn flood(to: SocketAddr, arguments: &Arguments, tally: &Tally) -> Result<()> {
     let mut rng = Rng::new(arguments.seed ^ 1);
-    let socket = UdpSocket::bind("127.0.0.1:0")?;
-    socket.set_nonblocking(true)?;
+    let mut socket = stranger(&mut rng)?;
     let mut answer = [0; 2_048];
     let kinds: Vec<Vec<u8>> = (0..KINDS)
         .map(|_| datagram(arguments.looks, &mut rng))
         .collect();
     let started = Instant::now();
     for (at, datagram) in (0..arguments.datagrams).zip(kinds.iter().cycle()) {
+        if at % DATAGRAMS_EACH == 0 {
+            socket = stranger(&mut rng)?;
+        }
         // What the kernel does not take is not sent: it does not count.
         if socket.send_to(datagram, to).is_ok() {
             tally.datagrams.fetch_add(1, Ordering::Relaxed);

@@ -10,7 +10,7 @@ use crate::file::parts::{Taken, part_index};
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
 use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::message::{MAX_LEAVES, Message, Verdict};
 use alloc::vec::Vec;
 
@@ -183,6 +183,28 @@ impl IncomingSession {
         }
     }
 
+    fn look_at_backlog(&mut self, now: Instant) {
+        let (waiting, limit) = (self.assembly.writing(), self.assembly.limit());
+        let round_trip = if self.rtt.is_measured() {
+            self.rtt.min()
+        } else {
+            Duration::ZERO
+        };
+        self.backlog.on_change(now, waiting, limit, round_trip);
+    }
+
+    /// Bytes that the sender may have in flight, as far as memory goes.
+    pub(super) fn window(&self) -> u64 {
+        let room = self.assembly.room();
+        room.saturating_sub(self.backlog.surplus())
+    }
+
+    /// The window while nothing is held.
+    pub(super) fn most_window(&self) -> u64 {
+        let limit = self.assembly.limit();
+        limit.saturating_sub(self.backlog.surplus())
+    }
+
     fn hash_leaf(&mut self, file: FileIndex, leaf: u64) {
         if let Some(state) = self.files.leaf(file, leaf) {
             state.is_hashing = true;
@@ -198,8 +220,8 @@ impl IncomingSession {
         match kind {
             OpKind::Write { buffer } => {
                 self.assembly.on_written(buffer);
-                self.reporting
-                    .on_room(self.assembly.room(), self.assembly.limit());
+                self.look_at_backlog(now);
+                self.reporting.on_room(self.window(), self.most_window());
             }
             OpKind::Prepare => {
                 let is_first = self

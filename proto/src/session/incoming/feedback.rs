@@ -159,7 +159,7 @@ impl IncomingSession {
             self.books.settle(self.book_bytes());
             let (report, next_page) = self.report(now);
             self.reporting.on_sent(report.end);
-            let is_window_low = report.window < self.assembly.limit() / 2;
+            let is_window_low = report.window < self.most_window() / 2;
             packet.push(&Frame::Report(report));
             self.reporting.on_reported(now, next_page, is_window_low);
         }
@@ -240,7 +240,7 @@ impl IncomingSession {
         let window = if crowded {
             MIN_DATAGRAM as u64 * 4
         } else {
-            self.assembly.room()
+            self.window()
         };
         let report = Report {
             largest: self.receipt.largest().unwrap_or(0),
