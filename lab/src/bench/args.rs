@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use xfer_proto::config::MAX_FILES;
 
 /// Sizes that the tables of the project are made with.
 const DEFAULT_SIZES: [u64; 2] = [16 << 20, 64 << 20];
@@ -31,7 +32,7 @@ pub struct BenchArgs {
     #[arg(long = "size", value_name = "BYTES", value_parser = units::size)]
     pub sizes: Vec<u64>,
     /// So many files of each size, in a directory; only tools that take one are measured.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = file_count())]
     pub files: u32,
     /// A change of the link so long after the start, repeatable: "2s rate=50M", "3s blackout=2s".
     #[arg(long = "step", value_name = "STEP", value_parser = steps::parse)]
@@ -60,6 +61,11 @@ pub struct BenchArgs {
     /// Where the random numbers of the switch start.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// As many as one session of xfer takes.
+fn file_count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MAX_FILES))
 }
 
 impl BenchArgs {
