@@ -60,6 +60,13 @@ pub struct Link {
 }
 
 impl Profile {
+    /// The most bits a second of frames that can arrive: (1 - loss) x rate; `None` where no rate
+    /// limits.
+    pub fn limit_bits(&self) -> Option<f64> {
+        let kept = |loss: u32| 1.0 - f64::from(loss) / 1e6;
+        Some(self.rate? as f64 * kept(self.loss) * kept(self.down_loss))
+    }
+
     /// Bytes that may wait each way. Where no rate limits, nothing has to wait and nothing is
     /// dropped.
     pub fn queue_bytes(&self) -> u64 {

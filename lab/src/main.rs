@@ -24,6 +24,7 @@ mod link;
 mod netns;
 #[cfg(target_os = "linux")]
 mod out;
+mod ready;
 #[cfg(target_os = "linux")]
 mod switch;
 #[cfg(target_os = "linux")]

@@ -4,14 +4,10 @@ use crate::args::{ExecArgs, SetArgs, UpArgs, Verb};
 use crate::control::{self, Request};
 use crate::daemon::{self, Plan};
 use crate::hosts::{Host, MAX_EXTRA_HOSTS, hosts};
-use crate::{bench, netns, out};
+use crate::{bench, netns, out, ready};
 use anyhow::{Context, Result, anyhow, bail};
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-
-/// What a lab says on its standard output once its hosts are there.
-pub const READY: &str = "ready";
 
 /// Does what the command line asks.
 pub fn run(verb: Verb) -> Result<ExitCode> {
@@ -46,7 +42,7 @@ fn up(args: &UpArgs) -> Result<()> {
         for host in &plan.hosts {
             out::note(format_args!("{:<16} {}", host.name, host.address()));
         }
-        out::line(READY);
+        out::line(ready::READY);
     })
 }
 
@@ -63,23 +59,7 @@ fn up_in_background() -> Result<()> {
         .process_group(0)
         .spawn()
         .context("cannot start the lab")?;
-    wait_until_ready(&mut child)
-}
-
-/// Waits until a lab that was started with its standard output piped is up.
-pub fn wait_until_ready(child: &mut std::process::Child) -> Result<()> {
-    let stdout = child
-        .stdout
-        .take()
-        .ok_or_else(|| anyhow!("the lab's output is not piped"))?;
-    let mut line = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .context("cannot read from the lab")?;
-    if line.trim() != READY {
-        bail!("the lab did not come up");
-    }
-    Ok(())
+    ready::wait_until_ready(&mut child)
 }
 
 fn down() -> Result<()> {

@@ -239,7 +239,7 @@ impl Router {
         }
         self.forget_ended(now);
         if self.ended.contains_key(&id) {
-            return Route::Drop(DropReason::Ignored);
+            return self.answer_late(now, received, id, out);
         }
         let from_address = self
             .by_address
@@ -302,7 +302,7 @@ impl Router {
             return Route::Drop(DropReason::Ignored);
         }
         match Packet::decode(received.data) {
-            Ok(Packet::Data { .. }) => {}
+            Ok(Packet::Data { .. } | Packet::Part { .. }) => {}
             Ok(Packet::Frames { tag, .. }) if tag == epitaph.tag => {}
             Err(DecodeError::Checksum) => return Route::Drop(DropReason::Checksum),
             _ => return Route::Drop(DropReason::Malformed),

@@ -71,7 +71,7 @@ pub(super) struct RecvArguments {
     /// Where to listen, repeatable
     #[arg(short, long, value_name = "ADDR[:PORT]", default_value = DEFAULT_ADDRESS)]
     pub(super) listen: Vec<String>,
-    /// Exit 0 once N files are committed
+    /// Exit 0 once N files are committed, or were there already
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) exit_after: Option<u64>,
     /// What a different file of the same name gets

@@ -130,7 +130,8 @@ impl<'a> Report<'a> {
             }
             Err(error) => {
                 if !self.output.is_json() && !self.table.is_empty() {
-                    self.output.result(self.table.render());
+                    let rows = self.rows();
+                    self.output.result(rows);
                 }
                 let error = CliError::from_library(error, End::Sender);
                 self.output.failure(&error);
@@ -139,12 +140,18 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The table by name: workers end in any order.
+    fn rows(&mut self) -> String {
+        self.table.sort();
+        self.table.render()
+    }
+
     fn print_summary(&mut self, summary: &SendSummary) {
         if self.output.is_json() {
             self.output
                 .event(&Event::summary(self.options.mode, summary));
         } else {
-            let text = self.table.render() + &total_line(summary, &self.options.to);
+            let text = self.rows() + &total_line(summary, &self.options.to);
             self.output.result(text);
         }
     }

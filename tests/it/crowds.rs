@@ -146,15 +146,17 @@ fn what_peers_cause_is_told_a_few_times_a_second() {
 
 #[cfg(unix)]
 #[test]
-fn a_planted_link_is_neither_followed_nor_replaced() {
-    for policy in ["refuse", "overwrite", "rename"] {
+fn a_planted_link_is_neither_followed_nor_replaced_in_any_mode() {
+    let policies = ["refuse", "overwrite", "rename"];
+    for (policy, mode) in policies.into_iter().cycle().zip(MODES.repeat(3)) {
         let scratch = Scratch::new();
         write_file(&scratch.join("data"), b"new");
         write_file(&scratch.join("victim"), b"old");
         let out = scratch.dir("out");
         std::os::unix::fs::symlink("../victim", out.join("data")).unwrap();
         let receiver = Receiver::start(&out, &["--on-conflict", policy]);
-        let sent = send(scratch.path(), &["--to", &receiver.to()], &["data"]);
+        let options = ["--mode", mode, "--to", &receiver.to()];
+        let sent = send(scratch.path(), &options, &["data"]);
         match policy {
             "rename" => assert_eq!(fs::read(out.join("data (1)")).unwrap(), b"new"),
             _ => drop(sent.expect(exit::REFUSED)),

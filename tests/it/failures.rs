@@ -147,7 +147,7 @@ fn a_full_disk_fails_the_file_and_not_the_receiver() {
 
 #[cfg(unix)]
 #[test]
-fn a_directory_that_becomes_read_only_fails_the_file() {
+fn a_directory_that_becomes_read_only_fails_the_file_in_every_mode() {
     use std::os::unix::fs::{PermissionsExt, chown};
     use std::os::unix::process::CommandExt;
     const NOBODY: u32 = 65_534;
@@ -174,8 +174,11 @@ fn a_directory_that_becomes_read_only_fails_the_file() {
     }
     let receiver = Receiver::start_command(command, &out);
     fs::set_permissions(&out, fs::Permissions::from_mode(0o555)).unwrap();
-    send(scratch.path(), &["--to", &receiver.to()], &["data"])
-        .expect(exit::STORAGE)
-        .says("data");
-    assert!(!out.join("data").exists());
+    for mode in MODES {
+        let options = ["--mode", mode, "--to", &receiver.to()];
+        send(scratch.path(), &options, &["data"])
+            .expect(exit::STORAGE)
+            .says("data");
+        assert!(!out.join("data").exists());
+    }
 }

@@ -13,6 +13,8 @@ mod demo;
 #[cfg(unix)]
 mod disk;
 mod failures;
+#[cfg(unix)]
+mod hostile;
 mod json;
 mod loss;
 mod modes;

@@ -1,6 +1,6 @@
 //! Names, times and permissions of what is sent, and what is not sent.
 
-use crate::support::{Receiver, Scratch, assert_same_tree, exit, send, write_file};
+use crate::support::{MODES, Receiver, Scratch, assert_same_tree, exit, send, write_file};
 use std::fs;
 use std::time::{Duration, SystemTime};
 
@@ -99,25 +99,23 @@ fn a_link_in_the_way_is_not_followed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn names_that_are_no_text_arrive_and_print_escaped() {
+fn names_that_are_no_text_arrive_and_print_escaped_in_every_mode() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let scratch = Scratch::new();
     let name = OsStr::from_bytes(b"a\xff\xe2\x80\xaeb");
     write_file(&scratch.join("tree/plain"), b"x");
     write_file(&scratch.join("tree").join(name), b"y");
-    let receiver = Receiver::start(&scratch.join("out"), &["--exit-after", "2"]);
-    let sent = send(scratch.path(), &["--to", &receiver.to()], &["tree"]).expect(0);
-    assert!(
-        sent.stdout.contains("tree/a\\xff\\u{202e}b"),
-        "{}",
-        sent.stdout
-    );
-    assert_eq!(
-        fs::read(receiver.out().join("tree").join(name)).unwrap(),
-        b"y"
-    );
-    receiver.finish().expect(0);
+    for mode in MODES {
+        let receiver = Receiver::start(&scratch.join(mode), &["--exit-after", "2"]);
+        let options = ["--mode", mode, "--to", &receiver.to()];
+        let sent = send(scratch.path(), &options, &["tree"]).expect(0);
+        let shown = "tree/a\\xff\\u{202e}b";
+        assert!(sent.stdout.contains(shown), "{}", sent.stdout);
+        let copy = receiver.out().join("tree").join(name);
+        assert_eq!(fs::read(copy).unwrap(), b"y");
+        receiver.finish().expect(0);
+    }
 }
 
 #[test]
@@ -131,4 +129,23 @@ fn a_name_that_no_receiver_takes_stays_at_home() {
     // Whether it is left out with a warning or fails as unreadable, it must be told, and escaped.
     assert!(sent.stderr.contains("a\\nb"), "{sent:#?}");
     assert!(!sent.stderr.contains("panicked"), "{sent:#?}");
+}
+
+#[test]
+fn names_that_do_not_fit_one_message_are_offered_in_several() {
+    // SPEC: R-offer-2
+    let scratch = Scratch::new();
+    let part = "d".repeat(250);
+    // Names of 3,500 bytes: what one message may hold is 18 of them, and so many lines are offered
+    // at a time where they are short.
+    let deep = [part.as_str(); 13].join("/");
+    let dir = scratch.join("tree").join(deep);
+    fs::create_dir_all(&dir).unwrap();
+    for at in 0..32 {
+        fs::write(dir.join(format!("{at:0>200}")), [at]).unwrap();
+    }
+    let receiver = Receiver::start(&scratch.join("out"), &["--exit-after", "32"]);
+    send(scratch.path(), &["--to", &receiver.to()], &["tree"]).expect(0);
+    assert_same_tree(&scratch.join("tree"), &receiver.out().join("tree"));
+    receiver.finish().expect(0);
 }

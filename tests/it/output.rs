@@ -1,6 +1,6 @@
 //! What a person sees, and what happens when nobody looks.
 
-use crate::support::{Receiver, Running, Scratch, exit, noise, run, send, write_file, xfer};
+use crate::support::{MODES, Receiver, Running, Scratch, exit, noise, run, send, write_file, xfer};
 use std::fs::{self, File};
 use std::process::Stdio;
 
@@ -79,12 +79,17 @@ fn quiet_and_verbose_change_only_stderr() {
 }
 
 #[test]
-fn a_reader_that_leaves_does_not_stop_a_transfer() {
+fn a_reader_that_leaves_does_not_stop_a_transfer_in_any_mode() {
     let scratch = Scratch::new();
     write_file(&scratch.join("data"), b"x");
-    for option in ["--json", "-q"] {
-        let receiver = Receiver::start(&scratch.join(option), &["--exit-after", "1"]);
-        let mut command = xfer(&["send", option, "--to", &receiver.to(), "data"]);
+    let each = MODES
+        .into_iter()
+        .map(|mode| ["--json", "-q"].map(|option| (mode, option)));
+    for (mode, option) in each.flatten() {
+        let out = scratch.join(mode).join(option);
+        let receiver = Receiver::start(&out, &["--exit-after", "1"]);
+        let to = receiver.to();
+        let mut command = xfer(&["send", "--mode", mode, option, "--to", &to, "data"]);
         command.current_dir(scratch.path());
         let mut child = command.spawn().unwrap();
         drop(child.stdout.take());

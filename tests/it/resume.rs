@@ -60,10 +60,10 @@ impl Transfer {
     }
 
     /// The copy is whole, nothing else is there, and little was sent twice.
-    fn check(&self, receiver: Receiver) {
+    fn check(&self, receiver: Receiver) -> Finished {
         let out = receiver.out().to_owned();
         receiver.signal("INT");
-        receiver.finish().expect(130);
+        let finished = receiver.finish().expect(130);
         assert_same_tree(&self.scratch.join("source"), &out);
         assert!(!out.join(".xfer-part").exists(), "something is left");
         assert!(
@@ -72,13 +72,12 @@ impl Transfer {
             self.mode,
             self.sent()
         );
+        finished
     }
 }
 
 fn receive_at(out: &Path, address: &str) -> Receiver {
-    let mut command = xfer(&["recv", "--listen", address]);
-    command.arg("-q");
-    Receiver::start_command(command, out)
+    Receiver::start_command(xfer(&["recv", "--listen", address]), out)
 }
 
 #[test]
@@ -112,7 +111,9 @@ fn a_killed_receiver_goes_on_where_it_stood_in_every_mode() {
         // It does not know the session, and says so.
         sender.finish().expect(exit::UNREACHABLE);
         transfer.again().expect(0);
-        transfer.check(receiver);
+        transfer
+            .check(receiver)
+            .says("1 unfinished file can be resumed");
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use xfer_proto::config::MAX_FILES;
 
 /// Sizes that the tables of the project are made with.
 const DEFAULT_SIZES: [u64; 2] = [16 << 20, 64 << 20];
@@ -30,6 +31,9 @@ pub struct BenchArgs {
     /// Sizes of the file, repeatable [default: 16MiB and 64MiB].
     #[arg(long = "size", value_name = "BYTES", value_parser = units::size)]
     pub sizes: Vec<u64>,
+    /// So many files of each size, in a directory; only tools that take one are measured.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = file_count())]
+    pub files: u32,
     /// A change of the link so long after the start, repeatable: "2s rate=50M", "3s blackout=2s".
     #[arg(long = "step", value_name = "STEP", value_parser = steps::parse)]
     pub steps: Vec<Step>,
@@ -57,6 +61,11 @@ pub struct BenchArgs {
     /// Where the random numbers of the switch start.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// As many as one session of xfer takes.
+fn file_count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MAX_FILES))
 }
 
 impl BenchArgs {
@@ -95,6 +104,7 @@ impl BenchArgs {
                 .map(move |link| Scenario {
                     link,
                     file_bytes,
+                    files: self.files,
                     steps: self.steps.clone(),
                 })
                 .collect::<Vec<_>>()

@@ -1,6 +1,7 @@
 //! Side-by-side transfers of the same file by every tool, on the same links, in one go.
 
 mod args;
+mod content;
 pub mod measure;
 mod plot;
 mod report;
@@ -12,19 +13,17 @@ mod transfer;
 use crate::control::{self, Request};
 use crate::hosts::{Host, hosts};
 use crate::link::Change;
-use crate::{netns, out, verbs};
+use crate::{netns, out, ready};
 use anyhow::{Context, Result, bail};
 pub use args::BenchArgs;
+use content::TouchedMemory;
 use report::{Report, Row, Table};
 use scenario::Scenario;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tools::{FILE_NAME, Places, Plan, Tool};
 use transfer::{Outcome, Stage};
-use xfer_proto::rng::Rng;
 
 /// TCP congestion controls that are compared, where the kernel has them; the best one first.
 const CONTROLS: [&str; 2] = ["bbr", "cubic"];
@@ -68,7 +67,7 @@ impl<'a> Bench<'a> {
             .into_iter()
             .filter(|name| known.split_whitespace().any(|k| k == *name))
             .collect();
-        let mut tools = Tool::all(&controls);
+        let mut tools = Tool::all(&controls, args.files);
         tools.retain(|tool| {
             let name = tool.name();
             args.tools.is_empty()
@@ -99,9 +98,9 @@ impl<'a> Bench<'a> {
 
     fn table(&self, scenario: Scenario) -> Result<Table> {
         let source = self.work_dir.join(FILE_NAME);
-        make_file(&source, scenario.file_bytes)?;
+        content::make(&source, scenario.files, scenario.file_bytes)?;
         let target_dir = self.work_dir.join("target");
-        touch_memory(&target_dir, scenario.file_bytes)?;
+        let _touched = TouchedMemory::new(&self.work_dir, scenario.total_bytes())?;
         let _lab = Lab::start(&scenario, self.args.seed)?;
         let limit = self
             .args
@@ -112,8 +111,8 @@ impl<'a> Bench<'a> {
             receiver: &self.receiver,
             target_dir: &target_dir,
             work_dir: &self.work_dir,
-            file_bytes: scenario.file_bytes,
-            digest: transfer::digest(&source)?,
+            total_bytes: scenario.total_bytes(),
+            digest: content::digest(&source)?,
             limit,
         };
         let places = Places {
@@ -209,7 +208,7 @@ impl<'a> Bench<'a> {
                 Some(Err(_)) => bail!("the changes of the link could not be made"),
                 None => Vec::new(),
             };
-            Ok((outcome?, Some(steps::recoveries(scenario, &timeline))))
+            Ok((outcome?, Some(scenario.recoveries(&timeline))))
         })
     }
 
@@ -260,7 +259,7 @@ fn note_outcome(tool: &str, outcome: &Outcome, scenario: &Scenario) {
     match outcome {
         Outcome::NotDone(why) => out::note(format_args!("  {tool}: {why}")),
         Outcome::Done(sample) => {
-            let bits = scenario.file_bytes as f64 * 8.0 / sample.seconds;
+            let bits = scenario.total_bytes() as f64 * 8.0 / sample.seconds;
             let share = scenario.limit_bits().map_or(String::new(), |limit| {
                 format!(", {:.2} of the limit", bits / limit)
             });
@@ -291,7 +290,7 @@ impl Lab {
             .spawn()
             .context("cannot start a lab")?;
         let mut lab = Self(child);
-        if let Err(error) = verbs::wait_until_ready(&mut lab.0) {
+        if let Err(error) = ready::wait_until_ready(&mut lab.0) {
             let mut why = String::new();
             if let Some(mut stderr) = lab.0.stderr.take() {
                 // Without its words the error stands alone.
@@ -315,32 +314,6 @@ impl Drop for Lab {
         // It removes its hosts before it ends; the next one needs their names.
         let _ = self.0.wait();
     }
-}
-
-/// Writes a file that cannot be compressed, the same one every time.
-fn make_file(path: &Path, bytes: u64) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        let mut rng = Rng::new(bytes);
-        let mut left = bytes;
-        while left > 0 {
-            let word = rng.next_u64().to_le_bytes();
-            let len = left.min(word.len() as u64);
-            file.write_all(&word[..len as usize])?;
-            left -= len;
-        }
-        file.flush()
-    };
-    write().with_context(|| format!("cannot write `{}`", path.display()))
-}
-
-/// Writes as much as a target will take and removes it: a virtual machine is given its memory on
-/// first touch, and the first tool shall not pay for that.
-fn touch_memory(dir: &Path, bytes: u64) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    let path = dir.join("touched");
-    make_file(&path, bytes)?;
-    std::fs::remove_file(&path).with_context(|| format!("cannot remove `{}`", path.display()))
 }
 
 fn in_path(program: &str) -> bool {
@@ -388,17 +361,5 @@ mod tests {
                        --------- ----\n      123 total\n";
         assert_eq!(total_calls(summary), Some(123));
         assert_eq!(total_calls("nothing"), None);
-    }
-
-    #[test]
-    fn a_made_file_has_its_length_and_is_always_the_same() {
-        let dir = tempfile::tempdir().unwrap();
-        let paths = [dir.path().join("a"), dir.path().join("b")];
-        for path in &paths {
-            make_file(path, 100_003).unwrap();
-        }
-        assert_eq!(std::fs::metadata(&paths[0]).unwrap().len(), 100_003);
-        let digests = paths.map(|path| transfer::digest(&path).unwrap());
-        assert_eq!(digests[0], digests[1]);
     }
 }

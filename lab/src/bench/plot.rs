@@ -39,7 +39,7 @@ fn panel_height(table: &Table) -> u32 {
 }
 
 fn panel(text: &mut String, table: &Table, top: u32) {
-    let goodput = |row: &Row| Some(row.summary(table.scenario.file_bytes)?.goodput_bits);
+    let goodput = |row: &Row| Some(row.summary(table.scenario.total_bytes())?.goodput_bits);
     let limit = table.scenario.limit_bits();
     let most = limit.unwrap_or_else(|| table.rows.iter().filter_map(goodput).fold(1.0, f64::max));
     // Writing to a `String` cannot fail.

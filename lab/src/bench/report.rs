@@ -48,7 +48,7 @@ pub struct Row {
 /// The medians of the runs that were done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// Bits of the file a second.
+    /// Bits of the files a second.
     pub goodput_bits: f64,
     /// The slowest run.
     pub worst_goodput_bits: f64,
@@ -197,7 +197,7 @@ impl Table {
     }
 
     fn row(&self, text: &mut String, row: &Row, calls: bool) {
-        let bytes = self.scenario.file_bytes;
+        let bytes = self.scenario.total_bytes();
         let Some(summary) = row.summary(bytes) else {
             let empty = if calls {
                 " | | | | | | |"
@@ -272,6 +272,7 @@ pub(super) mod tests {
                 scenario: Scenario {
                     link: Some(Preset::Near.profile()),
                     file_bytes: 16_000_000,
+                    files: 1,
                     steps: vec![],
                 },
                 time_limit_s: 40.0,

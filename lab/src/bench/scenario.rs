@@ -1,6 +1,6 @@
 //! What is measured: a link and a size.
 
-use super::steps::Step;
+use super::steps::{self, Step, Timeline};
 use crate::link::Profile;
 use crate::units;
 use clap::ValueEnum;
@@ -38,13 +38,15 @@ impl Preset {
     }
 }
 
-/// One link and one file size.
+/// One link, and what is sent over it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// The link; `None` is a bare veth pair.
     pub link: Option<Profile>,
-    /// Bytes of the file.
+    /// Bytes of each file.
     pub file_bytes: u64,
+    /// How many files: more than one are sent as a directory.
+    pub files: u32,
     /// What changes on the way.
     pub steps: Vec<Step>,
 }
@@ -52,7 +54,7 @@ pub struct Scenario {
 impl Scenario {
     /// As a heading.
     pub fn title(&self) -> String {
-        let size = units::show_size(self.file_bytes);
+        let size = self.content();
         let Some(link) = &self.link else {
             return format!("veth pair, {size}");
         };
@@ -83,11 +85,29 @@ impl Scenario {
         title
     }
 
+    /// Bytes of all files.
+    pub fn total_bytes(&self) -> u64 {
+        self.file_bytes.saturating_mul(self.files.into())
+    }
+
+    /// What is sent, as a heading.
+    fn content(&self) -> String {
+        let size = units::show_size(self.file_bytes);
+        match self.files {
+            1 => size,
+            files => format!("{files} files of {size}"),
+        }
+    }
+
     /// The most bits a second of frames that can arrive: (1 - loss) x rate.
     pub fn limit_bits(&self) -> Option<f64> {
-        let link = self.link.as_ref()?;
-        let kept = |loss: u32| 1.0 - f64::from(loss) / 1e6;
-        Some(link.rate? as f64 * kept(link.loss) * kept(link.down_loss))
+        self.link.as_ref()?.limit_bits()
+    }
+
+    /// For each step the seconds until the rate was back, see [`steps::recoveries`].
+    pub fn recoveries(&self, timeline: &Timeline) -> Vec<Option<f64>> {
+        let link = self.link.clone().unwrap_or_default();
+        steps::recoveries(&link, &self.steps, timeline)
     }
 
     /// How long a run may take when nothing is said: long enough for a tenth of the limit.
@@ -96,7 +116,7 @@ impl Scenario {
         const MOST_TIMES_IDEAL: f64 = 10.0;
         let ideal_s = self
             .limit_bits()
-            .map_or(0.0, |bits| self.file_bytes as f64 * 8.0 / bits);
+            .map_or(0.0, |bits| self.total_bytes() as f64 * 8.0 / bits);
         LEAST.max(Duration::from_secs_f64(
             (ideal_s * MOST_TIMES_IDEAL).min(3600.0),
         ))
@@ -112,6 +132,7 @@ mod tests {
         let scenario = Scenario {
             link: Some(Preset::Lossy.profile()),
             file_bytes: 16 << 20,
+            files: 1,
             steps: vec![],
         };
         assert_eq!(
@@ -123,6 +144,7 @@ mod tests {
         let veth = Scenario {
             link: None,
             file_bytes: 1 << 30,
+            files: 1,
             steps: vec![],
         };
         assert_eq!(

@@ -1,6 +1,5 @@
 //! Changes of the link in the middle of a transfer, and how soon a tool is back at its rate.
 
-use super::scenario::Scenario;
 use crate::control::{self, Request, Response};
 use crate::link::{Change, Profile};
 use crate::units;
@@ -102,10 +101,10 @@ fn received_bytes(receiver: &str) -> Result<u64> {
 
 /// For each step the seconds until the rate was back at nine tenths of the new limit: from the
 /// step, or from the end of its black-out. `None` when it was not before the next step or the end.
-pub fn recoveries(scenario: &Scenario, timeline: &Timeline) -> Vec<Option<f64>> {
-    let mut steps = scenario.steps.clone();
+pub fn recoveries(link: &Profile, steps: &[Step], timeline: &Timeline) -> Vec<Option<f64>> {
+    let mut steps = steps.to_vec();
     steps.sort_by_key(|step| step.after);
-    let mut link = scenario.link.clone().unwrap_or_default();
+    let mut link = link.clone();
     let mut all = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         step.change.apply(&mut link);
@@ -113,11 +112,7 @@ pub fn recoveries(scenario: &Scenario, timeline: &Timeline) -> Vec<Option<f64>> 
         let until = steps
             .get(index + 1)
             .map_or(f64::INFINITY, |next| next.after.as_secs_f64());
-        let at = Scenario {
-            link: Some(link.clone()),
-            ..scenario.clone()
-        };
-        let wanted = at.limit_bits().map(|bits| bits * RECOVERED_SHARE);
+        let wanted = link.limit_bits().map(|bits| bits * RECOVERED_SHARE);
         all.push(wanted.and_then(|bits| {
             let back = first_at_rate(timeline, from, until, bits)?;
             Some((back - from).max(0.0))
@@ -137,7 +132,6 @@ fn first_at_rate(timeline: &Timeline, from: f64, until: f64, bits: f64) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use super::super::scenario::Preset;
     use super::*;
 
     #[test]
@@ -154,14 +148,14 @@ mod tests {
 
     #[test]
     fn recovery_is_counted_from_the_end_of_a_blackout() {
-        let scenario = Scenario {
-            link: Some(Preset::Near.profile()),
-            file_bytes: 1 << 30,
-            steps: vec![
-                parse("1s blackout=2s").unwrap(),
-                parse("6s rate=50M").unwrap(),
-            ],
+        let link = Profile {
+            rate: Some(100_000_000),
+            ..Profile::default()
         };
+        let steps = [
+            parse("1s blackout=2s").unwrap(),
+            parse("6s rate=50M").unwrap(),
+        ];
         // 100 Mbit/s, then nothing until 4 s, then 100 Mbit/s, and 40 of 50 after the second step.
         let mut bytes = 0.0;
         let timeline: Timeline = (0..200)
@@ -176,7 +170,7 @@ mod tests {
                 (at, bytes as u64)
             })
             .collect();
-        let [first, second] = recoveries(&scenario, &timeline)[..] else {
+        let [first, second] = recoveries(&link, &steps, &timeline)[..] else {
             panic!("two steps")
         };
         assert!((first.unwrap() - 1.0).abs() < 0.11, "{first:?}");

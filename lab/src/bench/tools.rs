@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-/// The name of the file that is sent, and under which it is to arrive.
+/// The name of the file or directory that is sent, and under which it is to arrive.
 pub const FILE_NAME: &str = "data.bin";
 
 /// Modes of xfer, as its command line names them.
@@ -32,6 +32,8 @@ pub enum Tool {
     Socat(&'static str),
     /// A daemon at the receiver, under a congestion control.
     Rsync(&'static str),
+    /// The same, told to make every file durable.
+    RsyncDurable(&'static str),
     /// Multicast with NAKs, at a fixed rate.
     Uftp,
     /// Multicast in slices, at a fixed rate.
@@ -71,7 +73,7 @@ pub struct Plan {
 
 /// Where everything is.
 pub struct Places<'a> {
-    /// The file to send.
+    /// The file or directory to send.
     pub source: &'a Path,
     /// The directory in which it is to arrive as [`FILE_NAME`].
     pub target_dir: &'a Path,
@@ -84,10 +86,15 @@ pub struct Places<'a> {
 }
 
 impl Tool {
-    /// Every tool, in the order of the table. `controls` are the kernel's TCP congestion controls.
-    pub fn all(controls: &[&'static str]) -> Vec<Self> {
+    /// Every tool that can send `files` files, in the order of the table. `controls` are the
+    /// kernel's TCP congestion controls.
+    pub fn all(controls: &[&'static str], files: u32) -> Vec<Self> {
         let best = controls.first().copied().unwrap_or("cubic");
         let mut tools: Vec<_> = XFER_MODES.into_iter().map(Self::Xfer).collect();
+        if files > 1 {
+            tools.extend([Self::Rsync(best), Self::RsyncDurable(best)]);
+            return tools;
+        }
         tools.extend(controls.iter().copied().map(Self::Socat));
         tools.extend([Self::Rsync(best), Self::Uftp, Self::Udpcast, Self::Srt]);
         tools.extend(controls.iter().copied().map(Self::Iperf));
@@ -100,6 +107,7 @@ impl Tool {
             Self::Xfer(mode) => format!("xfer {mode}"),
             Self::Socat(control) => format!("socat TCP {control}"),
             Self::Rsync(control) => format!("rsync daemon, TCP {control}"),
+            Self::RsyncDurable(control) => format!("rsync daemon --fsync, TCP {control}"),
             Self::Uftp => "UFTP, fixed rate".into(),
             Self::Udpcast => "udpcast, fixed rate".into(),
             Self::Srt => "srt-file-transmit".into(),
@@ -112,7 +120,7 @@ impl Tool {
         match self {
             Self::Xfer(_) => &[],
             Self::Socat(_) => &["socat"],
-            Self::Rsync(_) => &["rsync"],
+            Self::Rsync(_) | Self::RsyncDurable(_) => &["rsync"],
             Self::Uftp => &["uftp", "uftpd"],
             Self::Udpcast => &["udp-sender", "udp-receiver"],
             Self::Srt => &["srt-file-transmit"],
@@ -129,7 +137,8 @@ impl Tool {
         let plan = match self {
             Self::Xfer(mode) => xfer(mode, places),
             Self::Socat(control) => socat(control, places),
-            Self::Rsync(control) => return rsync(control, places),
+            Self::Rsync(control) => return rsync(control, "", places),
+            Self::RsyncDurable(control) => return rsync(control, "--fsync", places),
             Self::Uftp => uftp(scenario, places),
             Self::Udpcast => udpcast(scenario, places),
             Self::Srt => srt(places),
@@ -191,7 +200,11 @@ fn socat(control: &'static str, places: &Places<'_>) -> Plan {
     }
 }
 
-fn rsync(control: &'static str, places: &Places<'_>) -> (Plan, Option<(PathBuf, String)>) {
+fn rsync(
+    control: &'static str,
+    option: &str,
+    places: &Places<'_>,
+) -> (Plan, Option<(PathBuf, String)>) {
     let config = places.work_dir.join("rsyncd.conf");
     let text = format!(
         "use chroot = no\nuid = 0\ngid = 0\nlog file = /dev/null\n\
@@ -200,7 +213,7 @@ fn rsync(control: &'static str, places: &Places<'_>) -> (Plan, Option<(PathBuf, 
     );
     let mut receiver = words(&format!("rsync --daemon --no-detach --port={RSYNC_PORT}"));
     receiver.push(joined("--config=", &config));
-    let mut sender = words("rsync --whole-file");
+    let mut sender = words(&format!("rsync --recursive --whole-file {option}"));
     sender.push(places.source.into());
     sender.push(format!("rsync://{}:{RSYNC_PORT}/out/", places.to).into());
     let plan = Plan {
@@ -287,7 +300,8 @@ fn srt(places: &Places<'_>) -> Plan {
 fn iperf(control: &'static str, scenario: &Scenario, places: &Places<'_>) -> Plan {
     let sender = format!(
         "iperf3 --client {} --port {IPERF_PORT} --bytes {} --congestion {control} --json",
-        places.to, scenario.file_bytes
+        places.to,
+        scenario.total_bytes()
     );
     Plan {
         receiver: words(&format!("iperf3 --server --one-off --port {IPERF_PORT}")),

@@ -1,5 +1,6 @@
 //! One transfer by one tool: both ends started, watched, ended and verified.
 
+use super::content;
 use super::measure::Usage;
 use super::tools::{FILE_NAME, Plan, Ready};
 use crate::hosts::Host;
@@ -57,9 +58,9 @@ pub struct Stage<'a> {
     pub target_dir: &'a Path,
     /// Where reports and logs go.
     pub work_dir: &'a Path,
-    /// Bytes of the file.
-    pub file_bytes: u64,
-    /// The digest that the file must have.
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// The digest that what arrives must have.
     pub digest: blake3::Hash,
     /// A run that takes longer is given up.
     pub limit: Duration,
@@ -81,6 +82,7 @@ impl Stage<'_> {
         on_start: impl FnOnce(),
     ) -> Result<Outcome> {
         empty_dir(self.target_dir)?;
+        settle(self.target_dir)?;
         let (sender_trace, receiver_trace) = traces.unzip();
         let mut receiver = self.start(self.receiver, "receiver", &plan.receiver, receiver_trace)?;
         let outcome = if wait_until_ready(&mut receiver, plan.ready) {
@@ -134,7 +136,7 @@ impl Stage<'_> {
         let after = self.sent_bytes()?;
         let seconds = match (plan.moves_file, plan.receiver_ends) {
             (false, _) => match sender.told_bits_a_second() {
-                Some(bits) if bits > 0.0 => self.file_bytes as f64 * 8.0 / bits,
+                Some(bits) if bits > 0.0 => self.total_bytes as f64 * 8.0 / bits,
                 _ => return Ok(Outcome::NotDone("the sender told no rate".into())),
             },
             (true, true) => received.ended - sent.started,
@@ -197,7 +199,7 @@ impl Stage<'_> {
         if !path.exists() {
             return Ok(false);
         }
-        Ok(digest(&path)? == self.digest)
+        Ok(content::digest(&path)? == self.digest)
     }
 }
 
@@ -300,22 +302,18 @@ fn has_port(table: &str, port: u16, state: Option<&str>) -> bool {
     })
 }
 
-/// The BLAKE3 digest of a file.
-pub fn digest(path: &Path) -> Result<blake3::Hash> {
-    let file = File::open(path).with_context(|| format!("cannot open `{}`", path.display()))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher
-        .update_reader(file)
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    Ok(hasher.finalize())
-}
-
 fn empty_dir(dir: &Path) -> Result<()> {
     if dir.exists() {
         std::fs::remove_dir_all(dir)
             .with_context(|| format!("cannot remove `{}`", dir.display()))?;
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))
+}
+
+/// What others have written goes to the disk before, not during the run that is measured.
+fn settle(dir: &Path) -> Result<()> {
+    let sync = || -> std::io::Result<()> { Ok(rustix::fs::syncfs(File::open(dir)?)?) };
+    sync().with_context(|| format!("cannot sync `{}`", dir.display()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use super::{Controller, Feedback};
 use crate::time::{Duration, Instant};
 
+/// The first window: so many packets, or fewer that are larger than those of an Ethernet path.
 const INITIAL_PACKETS: f64 = 32.0;
+const INITIAL_BYTES: f64 = 32.0 * 1_472.0;
+const MIN_INITIAL_PACKETS: f64 = 8.0;
 const MIN_PACKETS: f64 = 2.0;
 /// `C` and beta of RFC 9438, in packets and seconds.
 const SCALE: f64 = 0.4;
@@ -43,7 +46,7 @@ impl Cubic {
     pub fn new(rtt: Duration, packet: usize) -> Self {
         Self {
             packet: packet as f64,
-            window: INITIAL_PACKETS,
+            window: (INITIAL_BYTES / packet as f64).clamp(MIN_INITIAL_PACKETS, INITIAL_PACKETS),
             threshold: f64::INFINITY,
             max: 0.0,
             k: 0.0,

@@ -94,6 +94,11 @@ impl Assembly {
         self.limit().saturating_sub(filled)
     }
 
+    /// Bytes that wait for storage.
+    pub fn writing(&self) -> u64 {
+        self.held.saturating_sub(self.filling)
+    }
+
     /// Whether storage has been asked for writes that have not ended.
     pub fn is_writing(&self) -> bool {
         !self.buffers.is_empty()
@@ -348,8 +353,14 @@ impl Assembly {
 
     /// Forgets what was not written of a file.
     pub fn forget(&mut self, file: FileIndex) {
-        let next = FileIndex(file.0.saturating_add(1));
-        while let Some((&key, _)) = self.blocks.range((file, 0)..(next, 0)).next() {
+        self.forget_range(file, 0..u64::MAX);
+    }
+
+    /// Forgets every block that lies in `bytes` of a file or reaches into them, as far as it was
+    /// not written. The borders of leaves are borders of blocks.
+    pub fn forget_range(&mut self, file: FileIndex, bytes: Range<u64>) {
+        let blocks = (file, bytes.start / self.block)..(file, bytes.end.div_ceil(self.block));
+        while let Some((&key, _)) = self.blocks.range(blocks.clone()).next() {
             if let Some(block) = self.remove_block(key) {
                 let len = block.data.len() as u64;
                 self.held = self.held.saturating_sub(len);

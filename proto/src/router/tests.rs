@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{PROGRESS_WINDOW, PROGRESS_WINDOWS};
 use crate::machine::{Input, Machine, Output};
 use crate::wire::frame::{Hello, Ping};
+use crate::wire::packet::encode_part;
 use alloc::vec;
 
 const SECRET: [u8; 32] = [7; 32];
@@ -139,11 +140,18 @@ fn caps_are_kept_and_an_ended_session_stays_ended() {
     }
     assert_eq!(weakest(crowd, [&*session].into_iter()), None, "it is new");
     bench.router.on_closed(bench.now, &session);
-    let again = bench.route(peer(1), &hello(&token, 200));
-    assert!(
-        matches!(again, Route::Drop(DropReason::Ignored)),
-        "a late packet opens nothing"
-    );
+    let mut part = Vec::new();
+    encode_part(&mut part, ID, PacketNumber(9), (0, 0), &[0; 600], &[]);
+    // SPEC: R-closing-6
+    for late in [hello(&token, 200), part] {
+        bench.now = bench.now + CLOSE_INTERVAL;
+        match bench.route(peer(1), &late) {
+            Route::Reply(close) => assert!(close.len <= late.len()),
+            other => panic!("a late packet opens nothing: {other:?}"),
+        }
+        let other = bench.route(peer(3), &late);
+        assert!(!matches!(other, Route::Incoming(_)));
+    }
 }
 
 #[test]

@@ -269,6 +269,48 @@ fn kept_leaves_are_reported_until_they_turn_out_to_differ() {
 }
 
 #[test]
+fn what_came_before_a_resume_is_not_written_over_it() {
+    // SPEC: R-resume-7
+    let mut bench = Bench::open();
+    let bytes = content(2 * LEAF);
+    let value = |index: usize| {
+        leaf_value(
+            bytes.len() as u64,
+            index as u64,
+            &bytes[index * LEAF..][..LEAF],
+        )
+    };
+    let leaves = vec![Leaf {
+        index: 0,
+        value: value(0),
+    }];
+    bench.prepared = [Prepared::Partial {
+        leaves,
+        is_same_source: true,
+    }]
+    .into();
+    bench.is_storage_stuck = true;
+    bench.offer_all(&[("a", bytes.len() as u64)]);
+    // Whole blocks of leaf 0 wait for storage, and a block that is not whole.
+    let damaged = vec![0xee; LEAF / 2 + 100];
+    bench.send(0, &damaged[..damaged.len() / CHUNK * CHUNK]);
+    bench.unstick();
+    bench.send(0, &bytes);
+    let values = vec![value(0), value(1)];
+    let digest = root(&values);
+    bench.say(&Message::Leaves {
+        file: FileIndex(0),
+        first: 0,
+        values,
+    });
+    bench.eof(0, &bytes, digest);
+    assert_eq!(bench.committed, [(FileIndex(0), digest)]);
+    // The partial file of the test has zeros where the kept leaf is.
+    assert!(bench.written(0)[..LEAF].iter().all(|byte| *byte == 0));
+    assert!(bench.written(0)[LEAF..] == bytes[LEAF..]);
+}
+
+#[test]
 fn a_leaf_that_differs_comes_again_and_at_last_fails() {
     // SPEC: R-verification-2, R-verification-3, R-verification-4
     let mut bench = Bench::open();
@@ -297,6 +339,19 @@ fn a_leaf_that_differs_comes_again_and_at_last_fails() {
     let failed = Verdict::Failed(ErrorCode::INTEGRITY.into());
     assert_eq!(statuses(&bench), [(FileIndex(0), failed)]);
     assert!(bench.committed.is_empty());
+}
+
+#[test]
+fn the_last_leaf_is_asked_for_again_unasked() {
+    // SPEC: R-verification-2, R-reports-1
+    let mut bench = Bench::open();
+    let bytes = content(2_000);
+    bench.offer_all(&[("a", 2_000)]);
+    bench.eof(0, &bytes, Digest([9; 32]));
+    bench.send(0, &bytes);
+    let report = bench.seen.last_report();
+    assert_eq!((report.first_missing, report.end), (0, 2));
+    assert_eq!(missing(report).first(), Some(&(0..2)));
 }
 
 #[test]

@@ -239,6 +239,11 @@ impl Bench {
         self.run();
     }
 
+    /// What storage holds of a file.
+    pub(crate) fn written(&self, file: u32) -> &[u8] {
+        &self.content[&FileIndex(file)].1
+    }
+
     fn complete(&mut self, op: OpId, done: Done) {
         let completion = Completion {
             op,

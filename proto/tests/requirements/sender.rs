@@ -81,6 +81,36 @@ fn a_token_starts_the_session() {
     assert!(later.iter().all(|header| header.kind != Kind::Hello));
 }
 
+#[test]
+fn offers_of_long_names_are_cut() {
+    // SPEC: R-offer-2
+    let mut bench = Bench::start_named(&[0; 60], &format!("{}/", "d".repeat(250)).repeat(15));
+    bench.retry(TOKEN, 1_472);
+    for _ in 0..40 {
+        bench.report(|_| {});
+        bench.wait(30 * MS);
+    }
+    let offered: Vec<usize> = (bench.seen.messages.iter())
+        .filter_map(|message| match message {
+            Message::Offer { entries, .. } => Some(entries.iter().map(|it| it.name.len()).sum()),
+            _ => None,
+        })
+        .collect();
+    assert!(offered.len() > 1 && offered.iter().all(|names| *names < 60_000));
+    assert_eq!(offered.iter().sum::<usize>() / 3_765, 60);
+}
+
+#[test]
+fn large_packets_are_fewer_at_first() {
+    // SPEC: R-congestion-3
+    let mut bench = Bench::start(&[4 << 20]);
+    bench.retry(TOKEN, 8_952);
+    bench.wait(100 * MS);
+    let sizes = bench.seen.chunks.iter().map(|chunk| chunk.1 + 30);
+    assert!(sizes.clone().all(|size| size == 8_952));
+    assert!((8 * 8_952..141_312 + 8_952).contains(&sizes.sum::<usize>()));
+}
+
 /// A report that cannot be ends the session.
 fn does_not_stand(change: impl Fn(&mut Report)) {
     let mut bench = Bench::open(&[100 * CHUNK]);

@@ -46,10 +46,15 @@ pub(crate) fn content(file: usize, offset: u64, len: usize) -> Vec<u8> {
 impl Bench {
     /// A sender that has sent its probes.
     pub(crate) fn start(files: &[u64]) -> Self {
+        Self::start_named(files, "")
+    }
+
+    /// The same, with names that begin with `prefix`.
+    pub(crate) fn start_named(files: &[u64], prefix: &str) -> Self {
         let manifest = (0..)
             .zip(files)
             .map(|(index, size)| Entry {
-                name: Name::new(format!("file{index}")).unwrap(),
+                name: Name::new(format!("{prefix}file{index}")).unwrap(),
                 kind: EntryKind::File,
                 size: *size,
                 modified: None,

@@ -37,6 +37,11 @@ impl<const N: usize> Table<N> {
         self.rows.is_empty()
     }
 
+    /// Puts the rows in the order of their cells.
+    pub(crate) fn sort(&mut self) {
+        self.rows.sort_unstable();
+    }
+
     /// The whole table, each line ended.
     pub(crate) fn render(&self) -> String {
         let mut widths = self.columns.map(|(title, _)| title.width());

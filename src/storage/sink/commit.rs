@@ -22,7 +22,7 @@ use xfer_proto::storage::{Completion, Done, OpId};
 
 /// So many files are synced one by one; above, one sync of the file system is cheaper. It also
 /// waits for what other programs have written, so it is not worth it for a few.
-const SYNC_EACH: usize = 8;
+pub(super) const SYNC_EACH: usize = 8;
 /// Numbers tried for a name that is taken.
 const MAX_NUMBER: u32 = 10_000;
 

@@ -3,6 +3,7 @@
 
 mod budget;
 mod commit;
+mod existing;
 mod hashing;
 mod partials;
 mod prepare;
@@ -42,6 +43,8 @@ pub(crate) struct SinkStore {
     /// Final names that a session is receiving for.
     claims: HashMap<Name, Key>,
     open: Lru<Key, File>,
+    /// Journals that leaves are added to.
+    journals: Lru<Key, File>,
     hashers: Hashers,
     budget: Budget,
     on_conflict: OnConflict,
@@ -89,6 +92,7 @@ impl SinkStore {
             files: HashMap::new(),
             claims: HashMap::new(),
             open: Lru::new(handles / 2),
+            journals: Lru::new(handles / 8),
             hashers: Hashers::new(),
             budget: Budget::new(u64::MAX),
             on_conflict,
@@ -105,7 +109,8 @@ impl SinkStore {
         self.partials.resumable()
     }
 
-    /// Carries out everything but writes and commits. `None` where no completion belongs to it.
+    /// Carries out everything but writes, commits and looks at what exists. `None` where no
+    /// completion belongs to it.
     fn run_one(
         &mut self,
         session: SessionId,
@@ -122,9 +127,6 @@ impl SinkStore {
                 self.prepare((session, file), entry, differs)
                     .map(Done::Prepared),
             ),
-            StorageOp::DigestExisting { op, file } => {
-                (op, self.digest_existing((session, file)).map(Done::Digest))
-            }
             StorageOp::Hash { op, file, leaf } => {
                 (op, self.hash((session, file), leaf).map(Done::Digest))
             }
@@ -139,6 +141,7 @@ impl SinkStore {
             }
             StorageOp::Read { op, .. }
             | StorageOp::Finish { op, .. }
+            | StorageOp::DigestExisting { op, .. }
             | StorageOp::Write { op, .. }
             | StorageOp::Commit { op, .. } => {
                 (op, Err(internal("read a source at the receiving end")))
@@ -159,6 +162,7 @@ impl SinkStore {
     /// Takes the file out of every table; its partial file is the caller's to keep or remove.
     fn close_file(&mut self, key: Key, is_committed: bool) -> Option<partials::Part> {
         self.open.remove(&key);
+        self.journals.remove(&key);
         let incoming = self.files.remove(&key)?;
         if self.claims.get(&incoming.entry.name) == Some(&key) {
             self.claims.remove(&incoming.entry.name);
@@ -183,6 +187,7 @@ impl SinkStore {
         match action(self) {
             Err(error) if is_out_of_handles(&error) => {
                 self.open.retain(|_| false);
+                self.journals.retain(|_| false);
                 self.tree.close_all();
                 action(self)
             }
@@ -199,6 +204,7 @@ impl Store for SinkStore {
     ) {
         let mut commits = Vec::new();
         let mut committing = HashSet::new();
+        let mut existing = Vec::new();
         let mut batch = batch.into_iter().peekable();
         while let Some((session, op)) = batch.next() {
             let op = match Run::start(session, op) {
@@ -216,6 +222,10 @@ impl Store for SinkStore {
                 committing.insert((session, file));
                 continue;
             }
+            if let StorageOp::DigestExisting { op, file } = op {
+                existing.push(self.look_at((session, file), op));
+                continue;
+            }
             if let StorageOp::Discard { file, .. } = op
                 && committing.contains(&(session, file))
             {
@@ -227,6 +237,7 @@ impl Store for SinkStore {
                 done(session, Completion { op, result });
             }
         }
+        self.vouch_for(existing, done);
         self.commit(commits, done);
     }
 
@@ -256,18 +267,18 @@ impl Drop for SinkStore {
 
 /// Makes a directory of the user with its parents, so that it survives a power cut.
 fn make_durable_dir(path: &Path) -> io::Result<()> {
+    let above = |path: &'_ Path| {
+        let parent = path.parent().filter(|path| !path.as_os_str().is_empty());
+        Dir::open_path(parent.unwrap_or(Path::new(".")))
+    };
     if path.is_dir() {
-        return Ok(());
+        // A run that was killed may have made it just before. A parent that is not ours to open is
+        // not where we would have made it.
+        return above(path).map_or(Ok(()), |parent| parent.sync());
     }
     let missing: Vec<&Path> = path.ancestors().take_while(|path| !path.exists()).collect();
     fs::create_dir_all(path)?;
-    for made in missing {
-        let parent = made
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        Dir::open_path(parent.unwrap_or(Path::new(".")))?.sync()?;
-    }
-    Ok(())
+    missing.into_iter().try_for_each(|made| above(made)?.sync())
 }
 
 #[cfg(test)]

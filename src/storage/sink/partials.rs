@@ -165,7 +165,10 @@ impl Partials {
         let file = dir.open_rw(&part.data).ok()?;
         let found = sys::identity(&file).ok()?;
         leaves.retain(|leaf| leaf_range(entry.size, leaf.index).1 <= found.size);
-        if leaves.is_empty() || found.kind != Kind::File || found.size > entry.size {
+        // A second name means that it was about to be moved into place: writing here would change
+        // the file there.
+        let is_ours = found.kind == Kind::File && found.links == 1 && found.size <= entry.size;
+        if leaves.is_empty() || !is_ours {
             return None;
         }
         // Leaves of this boot may not be on stable storage yet. Where that fails they are worth

@@ -4,14 +4,12 @@ use super::receiving::Receiving;
 use super::tree::split;
 use super::{Incoming, Key, SinkStore, State};
 use crate::api::OnConflict;
-use crate::storage::fault::{internal, sink_failure};
+use crate::storage::fault::sink_failure;
 use crate::storage::journal::partial_id;
-use crate::storage::sum::digest_reader;
 use crate::storage::sys::{self, Identity, Kind};
 use std::io;
 use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
-use xfer_proto::id::Digest;
 use xfer_proto::manifest::{Entry, EntryKind, MAX_FILE_SIZE, Name};
 use xfer_proto::storage::{Leaf, Prepared};
 
@@ -125,30 +123,6 @@ impl SinkStore {
 
     fn make_directory(&mut self, name: &Name) -> Result<bool, Failure> {
         self.tree.make(name.as_bytes(), name)
-    }
-
-    pub(super) fn digest_existing(&mut self, key: Key) -> Result<Digest, Failure> {
-        let Some(Incoming {
-            entry,
-            state: State::Existing,
-        }) = self.files.remove(&key)
-        else {
-            return Err(internal("hash a file that was not found"));
-        };
-        let name = entry.name;
-        let (parent, part) = split(name.as_bytes());
-        let opened = self.tree.directory(parent, &name)?.open_read(part);
-        let digest = opened.and_then(|file| {
-            // It may have changed since it was looked at; a FIFO would never end.
-            match sys::identity(&file)?.kind {
-                Kind::File => {
-                    sys::advise_sequential(&file);
-                    digest_reader(file)
-                }
-                kind => Err(io::Error::other(format!("it became {}", kind.as_str()))),
-            }
-        });
-        digest.map_err(|error| sink_failure("read the existing", &name, &error))
     }
 }
 

@@ -126,7 +126,7 @@ impl SinkStore {
         journal.unsynced_leaves += leaves.len() as u64;
         let is_due = journal.synced.elapsed() >= SYNC_AGE;
         // A journal that cannot be written costs a later session time, and this one nothing.
-        let _ = self.append(&name, &bytes, is_new, false);
+        let _ = self.append(key, &name, &bytes, is_new, false);
         if is_due {
             self.sync_checkpoint(key)?;
         }
@@ -155,18 +155,28 @@ impl SinkStore {
             journal.unsynced_leaves = 0;
             journal.synced = Instant::now();
             let mark = journal.writer.sync_mark();
-            let _ = self.append(&name, &mark, false, true);
+            let _ = self.append(key, &name, &mark, false, true);
         }
         Ok(())
     }
 
-    fn append(&self, name: &[u8], bytes: &[u8], is_new: bool, sync: bool) -> io::Result<()> {
+    fn append(
+        &mut self,
+        key: Key,
+        name: &[u8],
+        bytes: &[u8],
+        is_new: bool,
+        sync: bool,
+    ) -> io::Result<()> {
         use std::io::Write;
         let dir = self.partials.dir()?;
-        let mut file = if is_new {
-            dir.create(name, 0o600)?
-        } else {
-            dir.open_append(name)?
+        if is_new {
+            self.journals.insert(key, dir.create(name, 0o600)?);
+        } else if self.journals.get_mut(&key).is_none() {
+            self.journals.insert(key, dir.open_append(name)?);
+        }
+        let Some(file) = self.journals.get_mut(&key) else {
+            return Ok(());
         };
         file.write_all(bytes)?;
         if sync {

@@ -95,9 +95,9 @@ impl Tree {
             return Err(Failure::new(ErrorCode::POLICY, text));
         }
         self.open.insert(path.to_vec(), opened);
-        if made {
-            self.touch(parent);
-        }
+        // A directory that is there already may come from a run that was killed before it could
+        // make its name durable.
+        self.touch(parent);
         Ok(made)
     }
 

@@ -46,4 +46,6 @@ pub(crate) struct Identity {
     pub(crate) changed: Timestamp,
     pub(crate) device: u64,
     pub(crate) inode: u64,
+    /// Names that the file has.
+    pub(crate) links: u64,
 }

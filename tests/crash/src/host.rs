@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use xfer_proto::rng::Rng;
 
@@ -85,7 +85,10 @@ impl Program {
             .and_then(|line| serde_json::from_str::<Value>(&line).ok())
             .and_then(|event| event["address"].as_str()?.parse().ok());
         Ok(Receiver {
-            process: Process(child),
+            process: Process {
+                child,
+                output: None,
+            },
             address,
         })
     }
@@ -108,7 +111,15 @@ impl Program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        Ok(Process(command.spawn().context("cannot start a sender")?))
+        let mut child = command.spawn().context("cannot start a sender")?;
+        let output = child.stdout.take().map(|mut stdout| {
+            thread::spawn(move || {
+                let mut text = String::new();
+                let _ = stdout.read_to_string(&mut text);
+                text
+            })
+        });
+        Ok(Process { child, output })
     }
 }
 
@@ -139,11 +150,15 @@ impl Receiver {
 
 /// A child; it is killed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Process(Child);
+pub(crate) struct Process {
+    child: Child,
+    /// Reads away what it says, so that it never waits for us.
+    output: Option<JoinHandle<String>>,
+}
 
 impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
-        if let Some(pid) = Pid::from_raw(self.0.id() as i32) {
+        if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
             // It may have ended already.
             let _ = kill_process(pid, signal);
         }
@@ -151,18 +166,27 @@ impl Process {
 
     /// Kills what runs beneath a tracer, and with it the tracer's reason to live.
     pub(crate) fn kill_children(&self) {
-        let id = self.0.id();
+        self.signal_children(Signal::KILL);
+    }
+
+    /// Has what runs beneath a tracer end in order.
+    pub(crate) fn interrupt_children(&self) {
+        self.signal_children(Signal::INT);
+    }
+
+    fn signal_children(&self, signal: Signal) {
+        let id = self.child.id();
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
             if let Some(pid) = child.parse().ok().and_then(Pid::from_raw) {
-                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process(pid, signal);
             }
         }
     }
 
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
-        Ok(self.0.try_wait()?.is_some())
+        Ok(self.child.try_wait()?.is_some())
     }
 
     /// Waits for the end: its status, or 128 and the signal.
@@ -170,13 +194,13 @@ impl Process {
         use std::os::unix::process::ExitStatusExt;
         let started = Instant::now();
         loop {
-            if let Some(status) = self.0.try_wait()? {
+            if let Some(status) = self.child.try_wait()? {
                 let signal = status.signal().map(|signal| 128 + signal);
                 return Ok(status.code().or(signal).unwrap_or(-1));
             }
             if started.elapsed() > WATCHDOG {
-                self.0.kill()?;
-                bail!("hung: process {}", self.0.id());
+                self.child.kill()?;
+                bail!("hung: process {}", self.child.id());
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -184,15 +208,8 @@ impl Process {
 
     /// Waits for the end: its status, and its last event.
     pub(crate) fn finish(mut self) -> Result<(i32, Value)> {
-        let mut text = String::new();
-        let reader = self.0.stdout.take().map(|mut stdout| {
-            thread::spawn(move || {
-                let _ = stdout.read_to_string(&mut text);
-                text
-            })
-        });
         let status = self.wait()?;
-        let text = reader.and_then(|reader| reader.join().ok());
+        let text = self.output.take().and_then(|reader| reader.join().ok());
         let last = text.as_deref().and_then(|text| text.lines().last());
         let event = last.and_then(|line| serde_json::from_str(line).ok());
         Ok((status, event.unwrap_or(Value::Null)))
@@ -200,7 +217,7 @@ impl Process {
 
     /// Kibibytes of its memory: what `/proc` calls `field`.
     pub(crate) fn memory_kib(&self, field: &str) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
         number
@@ -211,8 +228,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -5,6 +5,7 @@ mod errors;
 mod flood;
 mod host;
 mod kill;
+mod order;
 mod points;
 #[allow(dead_code, reason = "the demo reports more of it")]
 #[path = "../../../src/cli/demo/relay.rs"]
@@ -36,6 +37,8 @@ enum Command {
     Syscalls(points::Arguments),
     /// Have system calls of the receiver fail, one at a time
     Errors(points::Arguments),
+    /// Read from the receiver's system calls that what it reports is durable by then
+    Order(points::Arguments),
     /// Many sessions at once to one receiver, with its memory measured
     Crowd(crowd::Arguments),
     /// Random datagrams at a receiver while a transfer runs, with its rate and memory measured
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Kill(arguments) => kill::run(&program, &arguments),
         Command::Syscalls(arguments) => syscalls::run(&program, &arguments),
         Command::Errors(arguments) => errors::run(&program, &arguments),
+        Command::Order(arguments) => order::run(&program, &arguments),
         Command::Crowd(arguments) => crowd::run(&program, &arguments),
         Command::Flood(arguments) => flood::run(&program, &arguments),
     });

@@ -12,6 +12,7 @@ pub(crate) fn run(program: &Program, arguments: &Arguments) -> Result<u64> {
         return Ok(0);
     }
     let mut violations = 0;
+    let (mut all, mut reached) = (0, 0);
     for end in [End::Receiver, End::Sender] {
         let place = Place::new()?;
         let (mut points, mut died) = (0, 0);
@@ -28,7 +29,12 @@ pub(crate) fn run(program: &Program, arguments: &Arguments) -> Result<u64> {
             }
         }
         say(&format!("{end:?}: {points} points, {died} of them reached"));
+        all += points;
+        reached += died;
     }
+    say(&format!(
+        "{all} points, {reached} of them reached, all judged; {violations} violations"
+    ));
     Ok(violations)
 }
 

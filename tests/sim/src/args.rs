@@ -7,7 +7,7 @@ use xfer_sim::explore::Space;
 use xfer_sim::fairness::Contest;
 use xfer_sim::queue::{MILLISECOND, SECOND};
 use xfer_sim::schedule::Profile;
-use xfer_sim::table::{Cell, Span};
+use xfer_sim::table::{Cell, PACKET, Span};
 use xfer_sim::throughput::{self, Form};
 use xfer_sim::whole::Course;
 
@@ -19,7 +19,7 @@ xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show
 xfer-sim throughput [--section NAME,...] [--out FILE] [--small] [--threads N]: the committed table
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--burst PACKETS]
                [--duplicate PER_CENT] [--jitter MS] [--overtakes] [--reorder PER_CENT]
-               [--overhead BYTES] [--seconds N] [--warm-up N]
+               [--overhead BYTES] [--packet BYTES] [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
 xfer-sim whole [--sizes 16,64] and the options of table: MiB from the first packet to the status
 xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS]
@@ -183,6 +183,7 @@ pub struct TableArgs {
     overtakes: bool,
     reorder: f64,
     overhead: u64,
+    packet: u64,
     seconds: f64,
     warm_up: f64,
     /// The first seed.
@@ -213,6 +214,7 @@ impl TableArgs {
                         jitter_reorders: self.overtakes,
                         reorder_ppm: (self.reorder * 1e4) as u32,
                         overhead: self.overhead,
+                        packet: self.packet,
                     }));
                 }
             }
@@ -344,6 +346,7 @@ impl Rest {
             overtakes: self.flag("--overtakes"),
             reorder: self.value("--reorder", 0.0)?,
             overhead: self.value("--overhead", 0)?,
+            packet: self.value("--packet", PACKET)?,
             seconds: self.value("--seconds", 60.0)?,
             warm_up: self.value("--warm-up", 15.0)?,
             from: self.value("--from", 1)?,

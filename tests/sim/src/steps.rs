@@ -115,10 +115,10 @@ impl Step {
             (stats.packets_in, stats.dropped_queue)
         };
         let before = offered(&mut world);
-        let mut arrived = vec![file_bytes(&world)];
+        let mut arrived = vec![file_bytes(&world, self.cell.packet)];
         while world.now() < from + WATCHED {
             world.run_until(world.now() + TICK);
-            arrived.push(file_bytes(&world));
+            arrived.push(file_bytes(&world, self.cell.packet));
         }
         if let Some(violation) = world.violations().first() {
             return Err(format!("seed {seed}: {violation}"));

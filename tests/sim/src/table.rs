@@ -14,7 +14,7 @@ use xfer_proto::manifest::{Entry, EntryKind, Name};
 /// Size of a file that no run reaches the end of.
 const ENDLESS: u64 = 1 << 36;
 /// UDP payload of a full packet, and what is not of the file in it, in bytes.
-const PACKET: u64 = 1_472;
+pub const PACKET: u64 = 1_472;
 const HEADER: u64 = 30;
 
 /// One cell of the table.
@@ -40,6 +40,8 @@ pub struct Cell {
     pub reorder_ppm: u32,
     /// Bytes that each packet costs beyond its UDP payload.
     pub overhead: u64,
+    /// Bytes of the largest UDP payload that the path carries.
+    pub packet: u64,
 }
 
 /// What one seed of a cell gave. Shares are of rate × (1 - loss).
@@ -94,6 +96,7 @@ impl Cell {
             jitter_reorders: false,
             reorder_ppm: 0,
             overhead: 0,
+            packet: PACKET,
         }
     }
 
@@ -116,7 +119,7 @@ impl Cell {
             loss_ppm: if self.burst == 0 { self.loss_ppm } else { 0 },
             burst: (self.burst > 0).then(|| Burst::with_loss(self.loss_ppm, self.burst)),
             duplicate_ppm: self.duplicate_ppm,
-            mtu: PACKET as usize,
+            mtu: self.packet as usize,
             overhead: self.overhead,
             ..LinkConfig::default()
         };
@@ -146,7 +149,7 @@ impl Cell {
             manifest,
             files: Rc::new(vec![Content::new(at, size, true)]),
             config: SenderConfig {
-                max_datagram: PACKET as usize,
+                max_datagram: self.packet as usize,
                 ..SenderConfig::default()
             },
             forward: 0,
@@ -174,14 +177,14 @@ impl Cell {
             ..Scenario::default()
         });
         world.run_until(span.warm_up);
-        let before = file_bytes(&world);
+        let before = file_bytes(&world, self.packet);
         let (in_before, dropped_before) = offered(&mut world);
         world.network_mut().reset_queueing(0);
         world.run_until(span.total);
         if let Some(violation) = world.violations().first() {
             return Err(format!("seed {seed}: {violation}"));
         }
-        let after = file_bytes(&world);
+        let after = file_bytes(&world, self.packet);
         let (in_after, dropped_after) = offered(&mut world);
         let received = world.receiver().stats();
         let queue_p95 = world.network_mut().stats(0).queueing.percentile(95);
@@ -202,10 +205,10 @@ impl Cell {
 }
 
 /// Bytes of the file that came, in whatever order, and each once. A few bytes of control packets
-/// are among them.
-pub fn file_bytes(world: &World) -> u64 {
+/// are among them. Full packets have `packet` bytes.
+pub fn file_bytes(world: &World, packet: u64) -> u64 {
     let stats = world.receiver().stats();
-    let other = stats.received_packets * HEADER + stats.duplicate_chunks * (PACKET - HEADER);
+    let other = stats.received_packets * HEADER + stats.duplicate_chunks * (packet - HEADER);
     stats.received_bytes.saturating_sub(other)
 }
 

@@ -15,6 +15,26 @@ const REGRESSIONS: &[(Profile, u64, &str)] = &[
         "copies were read again each, from leaf after leaf",
     ),
     (
+        Profile::Full,
+        35_189,
+        "a queue shorter than a chunk dropped the same parts of it for ever",
+    ),
+    (
+        Profile::Full,
+        44_693,
+        "a part filled a block, whose write was never asked for, and the session stayed",
+    ),
+    (
+        Profile::Full,
+        81_894,
+        "what had come damaged before a resume was written over verified leaves",
+    ),
+    (
+        Profile::Full,
+        162_326,
+        "a packet larger than a batch was alone in flight, whatever the window",
+    ),
+    (
         Profile::Evil,
         304,
         "the message that others waited for was refused for want of memory",

@@ -1,22 +1,13 @@
 //! Whole transfers that were once much slower than others over the same link.
 
-use xfer_sim::queue::MILLISECOND;
 use xfer_sim::table::Cell;
 use xfer_sim::whole::Course;
 
 /// The share of rate × (1 - loss) that 4 MiB reach.
 fn share(rate_mbit: u64, rtt_ms: u64, loss_percent: u32, seed: u64) -> f64 {
     let cell = Cell {
-        rate: rate_mbit * 1_000_000,
-        rtt: rtt_ms * MILLISECOND,
-        loss_ppm: loss_percent * 10_000,
-        queue_per_cent: 100,
-        burst: 0,
-        duplicate_ppm: 0,
-        jitter_reorders: false,
-        jitter: 0,
-        reorder_ppm: 0,
         overhead: 42,
+        ..Cell::new(rate_mbit, rtt_ms, loss_percent * 10_000)
     };
     let course = Course {
         cell,

@@ -27,8 +27,11 @@ use probe::{Cycle, Look};
 use round::{Ack, Round, Tally};
 use startup::StartUp;
 
-/// Packets of the first flight.
+/// Packets of the first flight, where they are no larger than those of an Ethernet path, and bytes
+/// of it where they are: a queue counts bytes.
 const FIRST_FLIGHT: f64 = 96.0;
+const FIRST_FLIGHT_BYTES: f64 = FIRST_FLIGHT * 1_472.0;
+const MIN_FIRST_FLIGHT: f64 = 8.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
 /// Below the measured rate by so much while there is a queue, so that it shrinks.
@@ -102,7 +105,8 @@ impl Xcc {
     pub fn new(rtt: Duration, packet: usize, seed: u64) -> Self {
         let packet = packet as f64;
         let round_trip = rtt.as_secs_f64().max(MIN_ROUND_TRIP);
-        let window = FIRST_FLIGHT * packet;
+        let flight = (FIRST_FLIGHT_BYTES / packet).clamp(MIN_FIRST_FLIGHT, FIRST_FLIGHT);
+        let window = flight * packet;
         let spread = (round_trip * startup::FIRST_SPREAD).max(startup::MIN_SPREAD);
         let first_rate = window / spread;
         Self {
@@ -116,7 +120,7 @@ impl Xcc {
             aggregation: Aggregation::default(),
             history: History::default(),
             baseline: Baseline::default(),
-            start_up: StartUp::default(),
+            start_up: StartUp::new(flight),
             cycle: Cycle::default(),
             look: Look::default(),
             rate_cap: f64::INFINITY,
@@ -382,7 +386,7 @@ impl Xcc {
         }
         self.rate = self.margin() * self.pacing_gain * self.believed_rate();
         if self.is_starting() {
-            let slowest = startup::MIN_WINDOW * self.packet / self.min_rtt();
+            let slowest = self.start_up.min_window() * self.packet / self.min_rtt();
             self.rate = self.rate.max(self.start_up.guess()).max(slowest);
         }
     }
@@ -407,7 +411,7 @@ impl Xcc {
             self.window = (self.window + entered).max(self.product());
         } else if rate > 0.0 {
             // The path is slower than the first flight took it for.
-            self.window = target.max(startup::MIN_WINDOW * packet);
+            self.window = target.max(self.start_up.min_window() * packet);
         }
         let cap = self.window_cap().max(MIN_WINDOW * packet);
         self.window = self.window.min(cap);

@@ -11,8 +11,9 @@ const DRAIN_GAIN: f64 = 0.5;
 /// The first flight is spread over this share of a round trip: fast enough that a path which is
 /// slower shows its rate in how the flight arrives.
 pub(super) const FIRST_SPREAD: f64 = 0.1;
-/// Packets that are always allowed in flight while nothing is sure.
-pub(super) const MIN_WINDOW: f64 = 32.0;
+/// What is always allowed in flight while nothing is sure, and what is enough of the first flight
+/// for a guess: this share of it.
+const SURE_SHARE: f64 = 1.0 / 3.0;
 /// It is spread over at least this time, in seconds.
 pub(super) const MIN_SPREAD: f64 = 0.005;
 /// A flight that came slower than it left, by this factor, has seen what limits the path; then
@@ -26,8 +27,6 @@ const GUESS_ROUNDS: u32 = 3;
 const FULL_REPORTS: u32 = 4;
 /// A first flight of which less arrived says nothing.
 pub(super) const MIN_ARRIVED: f64 = 0.5;
-/// So many packets of the first flight are enough for a guess.
-const MIN_GUESS: f64 = 32.0;
 /// A round whose rate is better by so much has grown.
 const GROWTH: f64 = 1.25;
 /// Rounds without growth that end start-up.
@@ -37,6 +36,8 @@ const MAX_DRAIN_ROUNDS: u64 = 3;
 /// How far start-up has come.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StartUp {
+    /// Packets of the first flight.
+    flight: f64,
     best: f64,
     flat_rounds: u32,
     /// What the arrival of the first flight says, in bytes a second; 0 while it says nothing.
@@ -49,6 +50,19 @@ pub(super) struct StartUp {
 }
 
 impl StartUp {
+    /// After a first flight of `flight` packets.
+    pub fn new(flight: f64) -> Self {
+        Self {
+            flight,
+            ..Self::default()
+        }
+    }
+
+    /// Packets that are always allowed in flight.
+    pub fn min_window(&self) -> f64 {
+        self.flight * SURE_SHARE
+    }
+
     pub fn is_growing(&self) -> bool {
         self.flat_rounds == 0
     }
@@ -76,7 +90,7 @@ impl StartUp {
     /// The first `packets` packets of the first flight came at `rate`. The longer the sample the
     /// better.
     pub fn on_first_flight(&mut self, packets: f64, rate: f64, sent_at: f64) {
-        if packets >= MIN_GUESS && self.rounds < 2 {
+        if packets >= self.flight * SURE_SHARE && self.rounds < 2 {
             // The flight left faster than it came: that is the path's rate, more or less.
             self.has_seen_limit = rate < sent_at * SLOWED;
             self.guess = rate.min(sent_at);

@@ -3,14 +3,14 @@
 use super::files::{InFile, Phase as FilePhase};
 use super::{IncomingSession, Phase};
 use crate::config::{MAX_INTEGRITY_RETRIES, MAX_RANGES};
-use crate::digest::{self, leaf_count};
+use crate::digest::{self, LEAF_SIZE, leaf_count};
 use crate::error::{ErrorCode, Failure};
 use crate::file::layout::Place;
 use crate::file::parts::{Taken, part_index};
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
 use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::message::{MAX_LEAVES, Message, Verdict};
 use alloc::vec::Vec;
 
@@ -99,9 +99,9 @@ impl IncomingSession {
         let is_stored = self.store(place, payload);
         if !is_stored {
             self.host_drops = self.host_drops.saturating_add(1);
-            // Blocks may have been given up to make room.
-            self.ask_writes();
         }
+        // A block may be full, or was given up to make room: a part of a chunk can do that, too.
+        self.ask_writes();
         is_stored
     }
 
@@ -183,6 +183,28 @@ impl IncomingSession {
         }
     }
 
+    fn look_at_backlog(&mut self, now: Instant) {
+        let (waiting, limit) = (self.assembly.writing(), self.assembly.limit());
+        let round_trip = if self.rtt.is_measured() {
+            self.rtt.min()
+        } else {
+            Duration::ZERO
+        };
+        self.backlog.on_change(now, waiting, limit, round_trip);
+    }
+
+    /// Bytes that the sender may have in flight, as far as memory goes.
+    pub(super) fn window(&self) -> u64 {
+        let room = self.assembly.room();
+        room.saturating_sub(self.backlog.surplus())
+    }
+
+    /// The window while nothing is held.
+    pub(super) fn most_window(&self) -> u64 {
+        let limit = self.assembly.limit();
+        limit.saturating_sub(self.backlog.surplus())
+    }
+
     fn hash_leaf(&mut self, file: FileIndex, leaf: u64) {
         if let Some(state) = self.files.leaf(file, leaf) {
             state.is_hashing = true;
@@ -198,8 +220,8 @@ impl IncomingSession {
         match kind {
             OpKind::Write { buffer } => {
                 self.assembly.on_written(buffer);
-                self.reporting
-                    .on_room(self.assembly.room(), self.assembly.limit());
+                self.look_at_backlog(now);
+                self.reporting.on_room(self.window(), self.most_window());
             }
             OpKind::Prepare => {
                 let is_first = self
@@ -260,8 +282,6 @@ impl IncomingSession {
             .entry
             .as_ref()
             .is_some_and(|entry| entry.kind == EntryKind::Directory);
-        let waiting = core::mem::take(&mut state.waiting);
-        self.storage.extend(waiting);
         if was_held {
             let chunks = self.files.layout.chunks(file);
             self.received.remove(chunks);
@@ -272,6 +292,9 @@ impl IncomingSession {
         } = prepared
         {
             self.resume(now, file, leaves, is_same_source);
+        }
+        if let Some(state) = self.files.get_mut(file) {
+            self.storage.extend(core::mem::take(&mut state.waiting));
         }
         if was_held {
             self.control.push(&Message::Want { file });
@@ -308,12 +331,36 @@ impl IncomingSession {
             return;
         };
         for op in core::mem::take(&mut state.waiting) {
-            if let StorageOp::Write { op, .. } | StorageOp::Hash { op, .. } = op
-                && let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op)
-            {
-                self.assembly.on_written(buffer);
-            }
+            self.drop_op(op);
         }
+    }
+
+    fn drop_op(&mut self, op: StorageOp) {
+        let (StorageOp::Write { op, .. } | StorageOp::Hash { op, .. }) = op else {
+            return;
+        };
+        if let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op) {
+            self.assembly.on_written(buffer);
+        }
+    }
+
+    /// What came of these leaves and waits for the preparation of the file is not written: they are
+    /// there, verified, and what came may be damaged.
+    fn drop_waiting_of(&mut self, file: FileIndex, mut leaves: Vec<u64>) {
+        let Some(state) = self.files.get_mut(file) else {
+            return;
+        };
+        leaves.sort_unstable();
+        // A write lies within one leaf.
+        let is_kept = |op: &StorageOp| match op {
+            StorageOp::Write { offset, .. } => leaves.binary_search(&(offset / LEAF_SIZE)).is_err(),
+            _ => true,
+        };
+        let (kept, dropped) = core::mem::take(&mut state.waiting)
+            .into_iter()
+            .partition::<Vec<_>, _>(is_kept);
+        state.waiting = kept;
+        dropped.into_iter().for_each(|op| self.drop_op(op));
     }
 
     /// Goes on from leaves that an earlier session received and verified.
@@ -332,7 +379,9 @@ impl IncomingSession {
             state.value = Some(value);
             state.is_resumed = true;
             self.files.on_backed(file, index);
+            self.assembly.forget_range(file, bytes.clone());
             let chunks = self.files.layout.chunks_within(file, bytes);
+            self.parts.forget(chunks.clone());
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {
                 state.open_leaves = state.open_leaves.saturating_sub(1);
@@ -340,6 +389,7 @@ impl IncomingSession {
             }
             taken.push((index, value));
         }
+        self.drop_waiting_of(file, taken.iter().map(|leaf| leaf.0).collect());
         for part in taken.chunks(MAX_LEAVES) {
             self.control.push(&Message::Resume {
                 file,
@@ -406,6 +456,7 @@ impl IncomingSession {
         let chunks = self
             .files
             .reset_leaf(file, leaf, |chunk| received.contains(chunk));
+        self.reporting.on_sent(chunks.end);
         self.received.remove(chunks);
         let bytes = self.files.layout.leaf(file, leaf);
         self.parts

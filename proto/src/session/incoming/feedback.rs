@@ -74,8 +74,14 @@ impl Reporting {
         self.is_due = true;
     }
 
+    /// Chunks below `end` were sent: those that have to come again are asked for also where nothing
+    /// above them is there.
+    pub fn on_sent(&mut self, end: u64) {
+        self.sent_end = self.sent_end.max(end);
+    }
+
     pub fn on_ping(&mut self, sent_end: u64) {
-        self.sent_end = self.sent_end.max(sent_end);
+        self.on_sent(sent_end);
         self.is_due = true;
         self.is_asked = true;
     }
@@ -152,7 +158,8 @@ impl IncomingSession {
             self.timers.stop(Timer::Report);
             self.books.settle(self.book_bytes());
             let (report, next_page) = self.report(now);
-            let is_window_low = report.window < self.assembly.limit() / 2;
+            self.reporting.on_sent(report.end);
+            let is_window_low = report.window < self.most_window() / 2;
             packet.push(&Frame::Report(report));
             self.reporting.on_reported(now, next_page, is_window_low);
         }
@@ -233,7 +240,7 @@ impl IncomingSession {
         let window = if crowded {
             MIN_DATAGRAM as u64 * 4
         } else {
-            self.assembly.room()
+            self.window()
         };
         let report = Report {
             largest: self.receipt.largest().unwrap_or(0),

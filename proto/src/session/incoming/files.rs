@@ -223,15 +223,17 @@ impl Files {
         for index in touched {
             let leaf = self.layout.leaf(file, index);
             let overlap = leaf.end.min(bytes.end) - leaf.start.max(bytes.start);
-            self.on_backed(file, index);
-            if let Some(state) = self.leaf(file, index)
-                && state.missing > 0
-            {
+            let Some(state) = self.leaf(file, index) else {
+                continue;
+            };
+            let was_only_announced = core::mem::take(&mut state.is_only_announced);
+            if state.missing > 0 {
                 state.missing = state.missing.saturating_sub(overlap as u32);
                 if state.missing == 0 {
                     complete.push(index);
                 }
             }
+            self.announced -= u64::from(was_only_announced);
         }
         complete
     }

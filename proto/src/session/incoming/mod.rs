@@ -10,6 +10,7 @@ mod progress;
 use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, PROGRESS_WINDOW, ReceiverConfig};
 use crate::error::{ErrorCode, Failure};
 use crate::file::assembly::Assembly;
+use crate::file::backlog::Backlog;
 use crate::file::parts::Parts;
 use crate::id::{FileIndex, SessionId};
 use crate::machine::{Event, FileStatus, Input, Machine, Output, Received};
@@ -85,6 +86,7 @@ pub struct IncomingSession {
     received: RangeSet,
     files: Files,
     assembly: Assembly,
+    backlog: Backlog,
     /// Chunks of which some parts have come.
     parts: Parts,
     books: books::Books,
@@ -136,6 +138,7 @@ impl IncomingSession {
             received: RangeSet::new(),
             files: Files::new(datagram_size - DATA_OVERHEAD),
             assembly: Assembly::new(config.write_buffer, &config.memory),
+            backlog: Backlog::default(),
             parts: Parts::default(),
             books: books::Books::new(&config.memory),
             progress: progress::Progress::default(),

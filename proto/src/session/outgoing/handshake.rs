@@ -22,6 +22,7 @@ use alloc::vec::Vec;
 /// First wait for an answer; doubles up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_secs(2);
+const MAX_DOUBLINGS: u32 = 8;
 /// Reports are wished for so often: an eighth of a round trip, within these bounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the `Hello` with the token goes out at a time.
@@ -93,16 +94,15 @@ impl OutgoingSession {
         out: &mut TransmitBuf<'_>,
     ) -> Option<Transmit> {
         if self.timers.take_due(Timer::Handshake, now) {
-            let wait = FIRST_WAIT * (1 << self.opening.rounds.min(3));
-            let wait = if self.rtt.is_measured() {
-                wait.min(self.rtt.pto() * 2)
+            let first = if self.rtt.is_measured() {
+                FIRST_WAIT
+                    .min(self.rtt.pto() * 2)
+                    .max(MIN_REORDER_WINDOW * 10)
             } else {
-                wait
+                FIRST_WAIT
             };
-            self.timers.set(
-                Timer::Handshake,
-                now + wait.clamp(MIN_REORDER_WINDOW * 10, MAX_WAIT),
-            );
+            let wait = first * (1 << self.opening.rounds.min(MAX_DOUBLINGS));
+            self.timers.set(Timer::Handshake, now + wait.min(MAX_WAIT));
             self.opening.rounds += 1;
             self.opening.sent_at = now;
             if self.opening.is_sending() {

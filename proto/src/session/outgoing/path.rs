@@ -8,6 +8,7 @@ use super::OutgoingSession;
 use super::files::Phase as FilePhase;
 use crate::config::MIN_DATAGRAM;
 use crate::file::parts::{part_count, part_len, part_range};
+use crate::rng::Rng;
 use crate::transmit::TransmitBuf;
 use crate::wire::packet::{DATA_OVERHEAD, PART_OVERHEAD, encode_part};
 use alloc::collections::VecDeque;
@@ -25,8 +26,8 @@ pub(super) struct Path {
     datagram_size: usize,
     /// Bytes of a chunk in each part, once the path carries no full packets.
     part: Option<usize>,
-    /// The chunk whose parts go out, and the next of them.
-    open: Option<(u64, usize)>,
+    /// The chunk whose parts go out.
+    open: Option<Open>,
     /// Numbers of full packets that no report has passed.
     full: VecDeque<Range<u64>>,
     seen_end: u64,
@@ -35,6 +36,16 @@ pub(super) struct Path {
     rounds: u32,
     /// The round trip ends with a report of this packet or a later one.
     round_end: u64,
+}
+
+/// A chunk whose parts go out.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    chunk: u64,
+    /// The next part.
+    index: usize,
+    /// Parts that went out.
+    sent: usize,
 }
 
 impl Path {
@@ -125,14 +136,24 @@ impl Path {
 }
 
 impl OutgoingSession {
-    /// A chunk goes out in parts: [`Self::write_part`] has the next packets.
-    pub(super) fn start_parts(&mut self, chunk: u64) {
-        self.path.open = Some((chunk, 0));
+    /// A chunk goes out in parts: [`Self::write_part`] has the next packets. They go round from any
+    /// of them: a queue that holds less than a chunk drops what leaves last, time after time.
+    pub(super) fn start_parts(&mut self, chunk: u64, len: usize) {
+        let count = self
+            .path
+            .part_of(len)
+            .map_or(1, |part| part_count(len, part));
+        let first = Rng::new(self.next_number).below(count as u64);
+        self.path.open = Some(Open {
+            chunk,
+            index: first as usize,
+            sent: 0,
+        });
     }
 
     /// Writes the next part of the chunk that is going out; answers whether there was one.
     pub(super) fn write_part(&mut self, out: &mut TransmitBuf<'_>) -> bool {
-        let Some((chunk, index)) = self.path.open.take() else {
+        let Some(Open { chunk, index, sent }) = self.path.open.take() else {
             return false;
         };
         let Some(place) = self.files.layout.place(chunk) else {
@@ -159,8 +180,13 @@ impl OutgoingSession {
         let at = (chunk, range.start as u16);
         out.push(|bytes| encode_part(bytes, self.id, number, at, first, second));
         self.flights.on_sent(chunk, number.0);
-        if index + 1 < part_count(place.len, len) {
-            self.path.open = Some((chunk, index + 1));
+        let count = part_count(place.len, len);
+        if sent + 1 < count {
+            self.path.open = Some(Open {
+                chunk,
+                index: (index + 1) % count,
+                sent: sent + 1,
+            });
         }
         true
     }

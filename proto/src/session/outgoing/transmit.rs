@@ -231,7 +231,9 @@ impl OutgoingSession {
         let window = congestion.min(self.peer_window);
         let packet = self.path.packet_size();
         let size = packet as u64;
-        let budget = Pacer::quantum(rate).min(window.saturating_sub(in_flight));
+        // A whole packet at the least, also where the rate makes less of a large one in that time.
+        let batch = Pacer::quantum(rate).max(size);
+        let budget = batch.min(window.saturating_sub(in_flight));
         if budget < size && in_flight > 0 {
             self.pacer.on_blocked(now);
             self.on_window_full(congestion, size);
@@ -284,7 +286,7 @@ impl OutgoingSession {
             return;
         };
         if self.path.part_of(place.len).is_some() {
-            self.start_parts(chunk);
+            self.start_parts(chunk, place.len);
             self.write_part(out);
         } else {
             let number = self.take_number();

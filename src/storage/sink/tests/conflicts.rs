@@ -28,6 +28,34 @@ fn a_file_of_that_size_is_looked_at() {
 }
 
 #[test]
+fn many_files_that_are_there_are_looked_at_together() {
+    let mut sink = Sink::new();
+    for at in 0..20 {
+        let name = format!("d{}/f{at}", at % 3);
+        fs::create_dir_all(sink.out().join(&name).parent().unwrap()).unwrap();
+        fs::write(sink.out().join(&name), [at as u8; 9]).unwrap();
+        let prepared = sink.prepare((1, at), &file(&name, 9), false);
+        assert_eq!(prepared, Ok(Prepared::Existing));
+    }
+    fs::remove_file(sink.out().join("d1/f7")).unwrap();
+    let ops = (0..20).map(|at| StorageOp::DigestExisting {
+        op: OpId(1_000 + u64::from(at)),
+        file: FileIndex(at),
+    });
+    let results = sink.run(ops.map(|op| (SessionId(1), op)).collect());
+    assert_eq!(results.len(), 20);
+    for (op, result) in results {
+        let at = op - 1_000;
+        if at == 7 {
+            assert!(result.is_err());
+            continue;
+        }
+        let expected = Digest(*blake3::hash(&[at as u8; 9]).as_bytes());
+        assert!(matches!(result, Ok(Done::Digest(digest)) if digest == expected));
+    }
+}
+
+#[test]
 fn rename_takes_the_first_free_number() {
     let mut sink = Sink::with(OnConflict::Rename);
     fs::create_dir(sink.out().join("d.txt")).unwrap();
@@ -79,6 +107,7 @@ fn a_name_taken_midway_follows_the_policy() {
 
 #[test]
 fn of_two_files_with_one_name_the_first_wins() {
+    // SPEC: R-commit-4
     for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
         let mut sink = Sink::with(policy);
         sink.prepare(K, &file("f", 4), false).unwrap();
@@ -94,6 +123,7 @@ fn of_two_files_with_one_name_the_first_wins() {
 
 #[test]
 fn a_newer_session_of_the_same_file_goes_on_with_it() {
+    // SPEC: R-commit-4
     for policy in [
         OnConflict::Refuse,
         OnConflict::Rename,

@@ -240,3 +240,18 @@ fn a_failed_sync_is_final() {
     );
     assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
 }
+
+#[test]
+fn a_partial_that_has_a_final_name_too_is_left_alone() {
+    let mut sink = Sink::new();
+    let (entry, _) = interrupted(&mut sink);
+    sink.crash();
+    // A crash on its way to its place, on a file system that cannot move it there in one step.
+    let part = journal_path(&sink).with_extension("part");
+    let placed = sink.out().join("placed");
+    fs::hard_link(part, &placed).unwrap();
+    let before = fs::read(&placed).unwrap();
+    assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
+    sink.write(L, 0, &[1; 100]).unwrap();
+    assert_eq!(fs::read(placed).unwrap(), before);
+}
