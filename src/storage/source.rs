@@ -57,6 +57,7 @@ impl SourceStore {
         let len = len as usize;
         self.ensure_open(file)?;
         let buffer = self.pool.take(len);
+        let start = buffer.len();
         let (result, buffer) = self.fill(file, buffer, len, offset);
         let size = self.source(file)?.1.size;
         match result {
@@ -65,8 +66,8 @@ impl SourceStore {
                 Err(failure)
             }
             Ok(()) => {
-                let leaf = digest.then(|| leaf_value(size, offset / LEAF_SIZE, &buffer));
-                let data = self.pool.share(buffer);
+                let data = self.pool.share(buffer, start);
+                let leaf = digest.then(|| leaf_value(size, offset / LEAF_SIZE, &data));
                 Ok(Done::Read(ReadBlock { data, leaf }))
             }
         }

@@ -4,6 +4,7 @@
 //! a line break, the line starts with a backslash and these are written `\\`, `\n` and `\r`. Paths
 //! are kept byte for byte where the system allows it, also where they are not UTF-8.
 
+use crate::storage::pool::make_room;
 use crate::storage::sys;
 use std::fs::File;
 use std::io::{self, Read};
@@ -43,9 +44,12 @@ pub fn digest_path(path: &Path) -> io::Result<Digest> {
 /// The first error of the reader other than an interruption.
 pub fn digest_reader(mut reader: impl Read) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
-    let mut block = vec![0; BLOCK];
+    let mut buffer = Vec::new();
+    let start = make_room(&mut buffer, BLOCK);
+    buffer.resize(start + BLOCK, 0);
+    let block = buffer.get_mut(start..).unwrap_or_default();
     loop {
-        match reader.read(&mut block) {
+        match reader.read(block) {
             Ok(0) => return Ok(Digest(*hasher.finalize().as_bytes())),
             Ok(len) => {
                 hasher.update(block.get(..len).unwrap_or_default());

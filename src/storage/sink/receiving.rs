@@ -5,6 +5,7 @@ use super::prepare::taken_over;
 use super::{Incoming, Key, SinkStore, State};
 use crate::storage::fault::{internal, sink_failure};
 use crate::storage::journal::Writer;
+use crate::storage::pool::make_room;
 use crate::storage::sys;
 use std::io;
 use std::time::{Duration, Instant};
@@ -82,6 +83,7 @@ impl SinkStore {
             let Some(file) = self.open.get_mut(&key) else {
                 return Err(internal("hash a file that is not open"));
             };
+            let start = make_room(&mut buffer, len);
             let got = match sys::read_exact_at(file, &mut buffer, len, running.next) {
                 Ok(got) if got == len => got,
                 other => {
@@ -91,7 +93,8 @@ impl SinkStore {
                     return Err(sink_failure("read back", &entry.name, &error));
                 }
             };
-            running.hasher.update(&buffer);
+            let read_back = buffer.get(start..).unwrap_or_default();
+            running.hasher.update(read_back);
             running.next += got as u64;
         }
         Ok(running.hasher.finish())

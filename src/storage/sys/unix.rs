@@ -193,21 +193,22 @@ pub(crate) fn identity_of(path: &Path) -> io::Result<Identity> {
     Ok(from_stat(&fs::lstat(path)?))
 }
 
-/// Reads `len` bytes from `offset` into `buffer`, replacing its content; fewer only at the end of
-/// the file.
+/// Reads `len` bytes from `offset` behind what `buffer` holds, and answers how many: fewer only at
+/// the end of the file.
 ///
-/// The buffer's capacity should be none or `len`: a read takes all the room there is.
+/// There should be room for hardly more: a read takes all there is.
 pub(crate) fn read_exact_at(
     file: &File,
     buffer: &mut Vec<u8>,
     len: usize,
     offset: u64,
 ) -> io::Result<usize> {
-    buffer.clear();
+    let start = buffer.len();
+    let end = start.saturating_add(len);
     buffer.reserve_exact(len);
-    while buffer.len() < len {
+    while buffer.len() < end {
         // Without zeroing first: the kernel writes into memory that nothing has touched.
-        let at = offset.saturating_add(buffer.len() as u64);
+        let at = offset.saturating_add((buffer.len() - start) as u64);
         match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), at) {
             Ok(0) => break,
             Ok(_) | Err(Errno::INTR) => {}
@@ -215,8 +216,8 @@ pub(crate) fn read_exact_at(
         }
     }
     // The capacity may be larger than what was asked for.
-    buffer.truncate(len);
-    Ok(buffer.len())
+    buffer.truncate(end);
+    Ok(buffer.len() - start)
 }
 
 /// Writes all of `data` at `offset`.
