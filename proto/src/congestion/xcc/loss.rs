@@ -11,7 +11,7 @@ const MAX_BASE: f64 = 0.35;
 /// shrinks when one of them slows down, so that each would learn it from the others.
 const MAX_SHARED_BASE: f64 = 0.15;
 /// A round of start-up that lost more teaches nothing.
-const MAX_START_UP: f64 = 0.45;
+const MAX_START_UP: f64 = 0.3;
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
 /// Time between two looks at unexplained loss; doubles each time that it turns out to be
