@@ -116,8 +116,7 @@ impl OutgoingSession {
             .failure
             .unwrap_or_else(|| Failure::new(ErrorCode::PROTOCOL, "it closed before all was done"));
         self.fail(now, failure);
-        self.phase = Phase::Closed;
-        self.timers.stop_all();
+        self.end();
     }
 
     fn violation(&mut self, now: Instant, what: &str) {

@@ -1,5 +1,6 @@
 //! The sending end of a session (SPEC.md, `sender`).
 
+mod closing;
 mod feedback;
 mod files;
 mod handshake;
@@ -24,7 +25,7 @@ use crate::recovery::sent::SentLog;
 use crate::rtt::RttEstimator;
 use crate::session::SenderStats;
 use crate::storage::{Completion, Done, OpId, StorageOp};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::timer::{Timer, TimerTable};
 use crate::transmit::TransmitBuf;
 use crate::wire::message::Message;
@@ -36,9 +37,6 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use files::{Files, Phase as FilePhase, Progress};
 use handshake::Opening;
-
-/// How long an ending session goes on telling the peer so.
-const MAX_CLOSING: Duration = Duration::from_secs(1);
 
 /// Where the session stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,7 +85,7 @@ pub struct OutgoingSession {
     probe: transmit::Probe,
     tail: tail::Tail,
     stall: stall::Stall,
-    close: transmit::CloseState,
+    closing: closing::Closing,
     files: Files,
     storage: VecDeque<StorageOp>,
     events: VecDeque<Event>,
@@ -136,7 +134,7 @@ impl OutgoingSession {
             probe: transmit::Probe::default(),
             tail: tail::Tail::default(),
             stall: stall::Stall::default(),
-            close: transmit::CloseState::default(),
+            closing: closing::Closing::default(),
             storage: VecDeque::new(),
             events: VecDeque::new(),
             stats: SenderStats::default(),
@@ -270,26 +268,10 @@ impl OutgoingSession {
         self.start_closing(now, Some(failure));
     }
 
-    fn start_closing(&mut self, now: Instant, failure: Option<Failure>) {
-        self.storage.clear();
-        self.timers.stop_all();
-        let is_peer_there = self.opening.is_sending();
-        self.close = transmit::CloseState::new(failure);
-        if is_peer_there {
-            self.phase = Phase::Closing;
-            self.timers.set(Timer::Close, now);
-            self.timers
-                .set(Timer::Idle, now + MAX_CLOSING.min(self.config.idle_timeout));
-        } else {
-            self.phase = Phase::Closed;
-        }
-    }
-
     fn on_timers(&mut self, now: Instant) {
         if self.timers.take_due(Timer::Idle, now) {
             if self.phase == Phase::Closing {
-                self.phase = Phase::Closed;
-                self.timers.stop_all();
+                self.end();
             } else {
                 let seconds = self.config.idle_timeout.as_secs_f32();
                 let failure = self.opening.refusal.take().unwrap_or_else(|| {

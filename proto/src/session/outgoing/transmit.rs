@@ -6,14 +6,13 @@ use super::{OutgoingSession, Phase};
 use crate::config::MIN_DATAGRAM;
 use crate::congestion::pacing::Pacer;
 use crate::digest::LEAF_SIZE;
-use crate::error::Failure;
 use crate::id::FileIndex;
 use crate::manifest::MAX_NAME;
 use crate::storage::StorageOp;
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
-use crate::wire::frame::{Ack, Block, Close, Frame, Ping};
+use crate::wire::frame::{Ack, Block, Frame, Ping};
 use crate::wire::header::Kind;
 use crate::wire::message::{Message, WireEntry};
 use crate::wire::packet::{DATA_OVERHEAD, FrameWriter, encode_data_parts};
@@ -39,8 +38,6 @@ const REPAIR_TRIES: usize = 4;
 /// yet, unless more bytes than this wait.
 const LOSSY: f64 = 0.001;
 const MAX_REDUNDANT: usize = 4 << 10;
-/// Times that the closing packet is sent.
-const MAX_CLOSE_PACKETS: u32 = 5;
 
 /// Asking for feedback.
 #[derive(Debug, Default)]
@@ -64,19 +61,6 @@ impl Probe {
         if is_news {
             self.count = 0;
         }
-    }
-}
-
-/// Telling the peer that the session is over.
-#[derive(Debug, Default)]
-pub(super) struct CloseState {
-    failure: Option<Failure>,
-    sent: u32,
-}
-
-impl CloseState {
-    pub fn new(failure: Option<Failure>) -> Self {
-        Self { failure, sent: 0 }
     }
 }
 
@@ -152,26 +136,17 @@ impl OutgoingSession {
         }
     }
 
-    fn transmit_close(&mut self, now: Instant, out: &mut TransmitBuf<'_>) -> Option<Transmit> {
-        if !self.timers.take_due(Timer::Close, now) {
-            return None;
+    /// What came from the receiver, where anything did.
+    pub(super) fn push_ack(&mut self, now: Instant, packet: &mut FrameWriter) {
+        if let Some(largest) = self.receipt.largest() {
+            let delay_us = self.receipt.delay_us(now);
+            let blocks = self.peer_control.ack();
+            packet.push(&Frame::Ack(Ack {
+                largest,
+                delay_us,
+                blocks,
+            }));
         }
-        if self.close.sent == MAX_CLOSE_PACKETS {
-            self.phase = Phase::Closed;
-            self.timers.stop_all();
-            return None;
-        }
-        self.close.sent += 1;
-        let backoff = 1 << self.close.sent.min(4);
-        self.timers
-            .set(Timer::Close, now + self.rtt.pto() * backoff / 2);
-        let number = self.take_number();
-        let mut packet = FrameWriter::new(Kind::Control, self.id, number, self.tag, MIN_DATAGRAM);
-        packet.push(&Frame::Close(Close {
-            failure: self.close.failure.clone(),
-        }));
-        out.push(|bytes| packet.finish(bytes));
-        Some(out.finish(self.peer, Ecn::NotEct))
     }
 
     /// One packet of frames, if there is something to say.
@@ -182,15 +157,7 @@ impl OutgoingSession {
         }
         let number = self.take_number();
         let mut packet = FrameWriter::new(Kind::Control, self.id, number, self.tag, MIN_DATAGRAM);
-        if let Some(largest) = self.receipt.largest() {
-            let delay_us = self.receipt.delay_us(now);
-            let blocks = self.peer_control.ack();
-            packet.push(&Frame::Ack(Ack {
-                largest,
-                delay_us,
-                blocks,
-            }));
-        }
+        self.push_ack(now, &mut packet);
         if self.probe.is_due {
             let sent_end = self.files.cursor();
             let interval_us = self.report_interval_us();
