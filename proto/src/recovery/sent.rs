@@ -5,9 +5,13 @@ use crate::congestion::{RateSample, Snapshot};
 use crate::time::{Duration, Instant};
 use crate::wire::frame::Report;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// A packet counts as overtaken when one that was sent at least this much later has arrived.
 pub const MIN_REORDER_WINDOW: Duration = Duration::from_millis(1);
+
+/// Packets that open a session are remembered, at most so many.
+const MAX_OPENINGS: usize = 32;
 
 /// Round trips without a needless repair after which the reordering window halves.
 const QUIET_ROUNDS: u32 = 16;
@@ -66,6 +70,12 @@ pub struct SentLog {
     origin: Option<Snapshot>,
     /// Until this packet is reported, the flight has gaps in which there was nothing to send.
     app_limited_until: u64,
+    /// Numbers of the packets that may have opened the session.
+    openings: Vec<u64>,
+    /// Packets before the one that did: the receiver had no session to count them in.
+    uncounted: u64,
+    /// One past the last that may have opened it.
+    opened_below: u64,
 }
 
 impl SentLog {
@@ -105,6 +115,32 @@ impl SentLog {
     /// `number`. Rates of what is in flight are no measure of the path.
     pub fn on_app_limited(&mut self, number: u64) {
         self.app_limited_until = number;
+    }
+
+    /// The packet of this number opens the session, if none before has.
+    pub fn on_opening(&mut self, number: u64) {
+        if self.openings.len() < MAX_OPENINGS {
+            self.openings.push(number);
+        }
+    }
+
+    /// The first report tells which packet opened the session: the last that may have.
+    fn on_opened(&mut self, report: &Report) {
+        let counted = |number: u64| report.largest.saturating_sub(number).saturating_add(1);
+        let openings = core::mem::take(&mut self.openings);
+        let last = openings.last().copied();
+        self.uncounted = openings
+            .into_iter()
+            .rev()
+            .find(|number| *number <= report.largest && report.received <= counted(*number))
+            .unwrap_or(0);
+        self.opened_below = last.map_or(0, |number| number + 1);
+    }
+
+    /// The session was opened late and has no flight behind its opening: what follows the first
+    /// report is the first flight, and nothing of it is reported yet.
+    pub fn is_opened_late(&self) -> bool {
+        self.uncounted > 0 && self.seen_end <= self.opened_below
     }
 
     /// Packets that have come through the path.
@@ -174,6 +210,9 @@ impl SentLog {
             rate: None,
         };
         let before = (self.received, self.lost);
+        if self.seen_end == 0 {
+            self.on_opened(report);
+        }
         if seen_end > self.seen_end {
             self.largest_at_us = report.largest_at_us.max(self.largest_at_us);
             outcome.left_network = self.leave_network(seen_end);
@@ -186,18 +225,11 @@ impl SentLog {
                 outcome.one_way_us = Some(arrived_at.saturating_sub(sent_at));
                 self.largest_sent_at = batch.at;
                 self.count(report);
-                outcome.rate = self.rate_sample(&batch, report);
+                if !self.is_opened_late() {
+                    outcome.rate = self.rate_sample(&batch, report);
+                    self.start_measuring(&batch);
+                }
                 self.flight_started = Some(batch.at);
-                self.origin.get_or_insert(Snapshot {
-                    sent_at: batch.at,
-                    flight_started: batch.at,
-                    seen_end,
-                    received: self.received + self.host_lost,
-                    lost: self.lost - self.host_lost,
-                    left_network: self.left_network,
-                    largest_at_us: self.largest_at_us,
-                    ..batch.snapshot
-                });
             }
         }
         self.count(report);
@@ -216,7 +248,8 @@ impl SentLog {
     fn count(&mut self, report: &Report) {
         self.received = self.received.max(report.received);
         let arrived = self.received.saturating_add(report.overtaken);
-        let lost = self.seen_end.saturating_sub(arrived);
+        let counted = self.seen_end.saturating_sub(self.uncounted);
+        let lost = counted.saturating_sub(arrived);
         let host_drops = report.host_drops.saturating_sub(self.host_drops);
         self.host_drops = self.host_drops.max(report.host_drops);
         let explained = host_drops.min(lost.saturating_sub(self.lost));
@@ -254,8 +287,26 @@ impl SentLog {
         left
     }
 
+    /// The first report of the first flight.
+    fn start_measuring(&mut self, batch: &Batch) {
+        self.origin.get_or_insert(Snapshot {
+            sent_at: batch.at,
+            flight_started: batch.at,
+            seen_end: self.seen_end,
+            received: self.received + self.host_lost,
+            lost: self.lost - self.host_lost,
+            left_network: self.left_network,
+            largest_at_us: self.largest_at_us,
+            ..batch.snapshot
+        });
+    }
+
     fn rate_sample(&self, batch: &Batch, report: &Report) -> Option<RateSample> {
-        let is_first_flight = batch.snapshot.largest_at_us == 0;
+        let is_first_flight = batch.snapshot.largest_at_us == 0
+            || (self.uncounted > 0 && batch.snapshot.seen_end <= self.opened_below);
+        if self.uncounted > 0 && self.origin.is_none() {
+            return None;
+        }
         let then = match self.origin {
             Some(origin) if is_first_flight => Snapshot {
                 sent_at: batch.at,
@@ -313,107 +364,4 @@ impl SentLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn report(largest: u64, received: u64, at_ms: u64) -> Report {
-        Report {
-            largest,
-            received,
-            largest_at_us: at_ms * 1_000,
-            ..Report::default()
-        }
-    }
-
-    const RTT: Duration = Duration::from_millis(20);
-
-    #[test]
-    fn counts_what_left_and_what_is_in_flight() {
-        // SPEC: R-loss-1, R-congestion-2
-        let mut log = SentLog::default();
-        for at in 0..10 {
-            log.on_sent(Instant::from_millis(at), at * 2, 2, 2_000);
-        }
-        let outcome = log.on_report(Instant::from_millis(25), &report(8, 7, 100), RTT, 0, false);
-        assert_eq!(
-            (outcome.received, outcome.lost, outcome.left_network),
-            (7, 2, 9_000)
-        );
-        assert_eq!(outcome.rtt, Some(Duration::from_millis(21)));
-        assert_eq!(log.in_flight(), 11_000);
-        // Sent at least RTT/16 before packet 8.
-        assert_eq!(log.lost_below(), 6);
-        let late = log.on_report(Instant::from_millis(26), &report(8, 9, 100), RTT, 0, false);
-        assert_eq!((late.received, late.lost, late.rtt), (2, 0, None));
-    }
-
-    #[test]
-    fn what_may_still_come_is_not_lost() {
-        let mut log = SentLog::default();
-        log.on_sent(Instant::from_millis(1), 0, 100, 100_000);
-        let early = Report {
-            overtaken: 30,
-            ..report(99, 65, 100)
-        };
-        let outcome = log.on_report(Instant::from_millis(25), &early, RTT, 0, false);
-        assert_eq!((outcome.lost, log.lost_total()), (5, 5));
-        log.on_report(
-            Instant::from_millis(45),
-            &report(99, 93, 100),
-            RTT,
-            0,
-            false,
-        );
-        assert_eq!(log.lost_total(), 7);
-        let liar = Report {
-            overtaken: u64::MAX,
-            ..report(99, 93, 100)
-        };
-        log.on_report(Instant::from_millis(45), &liar, RTT, 0, false);
-        assert_eq!(log.lost_total(), 0);
-    }
-
-    #[test]
-    fn the_rate_is_that_of_arrival() {
-        let mut log = SentLog::default();
-        let ms = Instant::from_millis;
-        log.on_sent(ms(1), 0, 10, 10_000);
-        log.on_report(ms(21), &report(9, 10, 1_000), RTT, 0, false);
-        // Ten packets at once that the bottleneck spreads over 10 ms.
-        log.on_sent(ms(22), 10, 10, 10_000);
-        let rate = log
-            .on_report(ms(52), &report(19, 20, 1_031), RTT, 0, false)
-            .rate
-            .unwrap();
-        assert_eq!((rate.packets, rate.arrived, rate.bytes), (10, 10, 10_000));
-        assert_eq!(rate.interval, Duration::from_millis(31));
-    }
-
-    #[test]
-    fn needless_repairs_widen_the_window() {
-        let mut log = SentLog::default();
-        let before = log.reorder_window(RTT);
-        let duplicates = Report {
-            duplicates: 1,
-            ..Report::default()
-        };
-        log.on_report(Instant::ZERO, &duplicates, RTT, 0, false);
-        assert_eq!(log.reorder_window(RTT), before, "the network duplicated");
-        let more = Report {
-            duplicates: 2,
-            ..Report::default()
-        };
-        log.on_report(Instant::ZERO, &more, RTT, 2, true);
-        assert_eq!(
-            log.reorder_window(RTT),
-            before,
-            "copies that were sent on purpose"
-        );
-        let beyond = Report {
-            duplicates: 3,
-            ..Report::default()
-        };
-        log.on_report(Instant::ZERO, &beyond, RTT, 2, true);
-        assert!(log.reorder_window(RTT) > before);
-    }
-}
+mod tests;

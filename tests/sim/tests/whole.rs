@@ -39,3 +39,11 @@ fn a_near_path_that_overflows_at_first_is_not_looked_at_for_long() {
     let share = share(100, 1, 0, 108);
     assert!(share > 0.93, "{share:.3} of the link");
 }
+
+/// Both copies of the `Hello` with the token were lost, and with them the session for the whole
+/// first flight: it was repeated after three round trips, and the flight counted as lost.
+#[test]
+fn a_lost_hello_costs_one_round_trip_and_teaches_nothing() {
+    let share = share(100, 100, 5, 1_024);
+    assert!(share > 0.33, "{share:.3} of the link");
+}

@@ -278,6 +278,7 @@ impl Xcc {
         if sample.is_first_flight {
             let share = sample.arrived as f64 / packets.max(1.0);
             if share >= startup::MIN_ARRIVED {
+                let rate = rate / share.max(startup::MIN_PASSED);
                 self.start_up
                     .on_first_flight(packets, rate, self.first_rate);
             }

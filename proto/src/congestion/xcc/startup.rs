@@ -27,6 +27,9 @@ const GUESS_ROUNDS: u32 = 3;
 const FULL_REPORTS: u32 = 4;
 /// A first flight of which less arrived says nothing.
 pub(super) const MIN_ARRIVED: f64 = 0.5;
+/// What is lost of it has most likely passed the bottleneck, up to the rest of this share: where it
+/// has not, the guess is too high by so much for a round.
+pub(super) const MIN_PASSED: f64 = 0.9;
 /// A round whose rate is better by so much has grown.
 const GROWTH: f64 = 1.25;
 /// Rounds without growth that end start-up.

@@ -80,19 +80,21 @@ impl OutgoingSession {
                 Frame::Retry(retry) => self.on_retry(now, retry),
                 Frame::Close(close) => match self.phase {
                     Phase::Closing => self.phase = Phase::Closed,
-                    // "Busy" may pass: the handshake goes on until its time is up. That the session
-                    // is not known is no refusal: a packet has overtaken the
-                    // `Hello`.
-                    Phase::Opening => {
-                        let refusal = close.failure;
-                        let is_refusal = |failure: &Failure| failure.code != ErrorCode::PEER_LOST;
-                        self.opening.refusal = refusal.filter(is_refusal);
-                    }
+                    Phase::Opening => self.on_refusal(now, close.failure),
                     Phase::Open => self.on_reset(now, close),
                     Phase::Closed => {}
                 },
                 _ => {}
             }
+        }
+    }
+
+    /// The receiver would not open a session. "Busy" may pass: the handshake goes on until its time
+    /// is up.
+    fn on_refusal(&mut self, now: Instant, failure: Option<Failure>) {
+        match failure {
+            Some(failure) if failure.code == ErrorCode::PEER_LOST => self.on_hello_lost(now),
+            failure => self.opening.refusal = failure,
         }
     }
 
@@ -169,7 +171,9 @@ impl OutgoingSession {
         let has_all = self.files.is_all_sent() && report.first_missing >= end;
         self.probe
             .on_report(outcome.received > 0, has_all && self.control.is_idle());
-        self.feed_controller(now, report, &outcome);
+        if !self.sent.is_opened_late() {
+            self.feed_controller(now, report, &outcome);
+        }
     }
 
     fn feed_controller(

@@ -143,6 +143,7 @@ impl OutgoingSession {
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::NotEct);
         if has_token {
+            self.sent.on_opening(number.0);
             self.sent.on_sent(now, number.0, 1, transmit.len as u64);
         }
         transmit
@@ -189,6 +190,16 @@ impl OutgoingSession {
         self.peer_window = u64::MAX;
         self.timers.set(Timer::Handshake, now);
         self.on_heard(now);
+    }
+
+    /// The receiver does not know the session of a packet that followed a `Hello`: that is lost,
+    /// most likely, and with it what stood behind it. It goes out again at once, but once for a
+    /// round trip, as more packets than one may say so, and some may only have overtaken it.
+    pub(super) fn on_hello_lost(&mut self, now: Instant) {
+        let is_answer = now.since(self.opening.sent_at) >= self.rtt.min();
+        if self.opening.is_sending() && self.opening.rounds == 1 && is_answer {
+            self.timers.set(Timer::Handshake, now);
+        }
     }
 
     /// The first report: the receiver has the session.
