@@ -125,7 +125,8 @@ impl Xcc {
         if rate >= self.start_up.best * GROWTH {
             self.start_up.best = rate;
             self.start_up.flat_rounds = 0;
-        } else if !self.round.is_app_limited {
+        } else if !self.round.is_app_limited || ack.is_excess {
+            // Who fills the window of the receiver alone is app-limited, but what is lost counts.
             self.start_up.flat_rounds += 1;
         }
         let flat = self.start_up.flat_rounds;
