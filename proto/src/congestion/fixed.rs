@@ -39,7 +39,8 @@ impl Controller for Fixed {
     /// Two round trips and what is sent between reports: enough that only silence stops the sender.
     fn window(&self) -> u64 {
         let time = self.rtt * 2 + self.report_interval * 4;
-        (bytes_in(self.rate, time) + Pacer::quantum(self.rate)).max(MIN_PACKETS * self.packet)
+        (bytes_in(self.rate, time) + Pacer::quantum(self.rate, self.batch_time()))
+            .max(MIN_PACKETS * self.packet)
     }
 
     fn rate(&self) -> u64 {

@@ -112,6 +112,11 @@ pub trait Controller: Debug + Send {
 
     /// Bytes a second to pace at.
     fn rate(&self) -> u64;
+
+    /// What the rate makes in this time may leave at once.
+    fn batch_time(&self) -> Duration {
+        pacing::BATCH_TIME
+    }
 }
 
 /// The controller that `config` names, for a path whose round-trip time was measured as `rtt`, with

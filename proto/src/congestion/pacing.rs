@@ -6,8 +6,9 @@ use crate::time::{Duration, Instant};
 /// How much lateness is made up for: a driver that wakes later sends slower than the rate for a
 /// moment rather than in a burst.
 pub const MAX_CATCH_UP: Duration = Duration::from_millis(2);
-/// Bytes that may leave at once are what the rate makes in this time, within the bounds below.
-const QUANTUM_TIME: Duration = Duration::from_millis(1);
+/// Bytes that may leave at once are what the rate makes in this time, within the bounds below,
+/// unless the controller wants shorter batches.
+pub const BATCH_TIME: Duration = Duration::from_millis(1);
 const MIN_QUANTUM: u64 = 3_000;
 const MAX_QUANTUM: u64 = 65_536;
 
@@ -18,9 +19,9 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// Bytes that may leave in one batch at `rate` bytes a second.
-    pub fn quantum(rate: u64) -> u64 {
-        bytes_in(rate, QUANTUM_TIME).clamp(MIN_QUANTUM, MAX_QUANTUM)
+    /// Bytes that may leave in one batch at `rate` bytes a second, in batches of this `time`.
+    pub fn quantum(rate: u64, time: Duration) -> u64 {
+        bytes_in(rate, time).clamp(MIN_QUANTUM, MAX_QUANTUM)
     }
 
     /// When the next batch may leave; a time that is not in the future means at once.

@@ -8,6 +8,7 @@
 //! Arithmetic is that of `f64` with the four basic operations and a root made of whole numbers, all
 //! of which give the same bits on every machine.
 
+mod batch;
 mod bursts;
 mod filter;
 mod loss;
@@ -21,6 +22,7 @@ use super::pacing::Pacer;
 use super::{Controller, Feedback, RateSample};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
+use batch::BatchTime;
 use filter::{Aggregation, Bandwidth, Delays, History};
 use loss::{Baseline, RoundLoss};
 use probe::{Cycle, Look};
@@ -87,6 +89,7 @@ pub struct Xcc {
     flight_cap: f64,
     /// Bytes in flight beyond which a probe met loss.
     long_cap: f64,
+    batch_time: BatchTime,
     pacing_gain: f64,
     window_gain: f64,
     window: f64,
@@ -126,6 +129,7 @@ impl Xcc {
             rate_cap: f64::INFINITY,
             flight_cap: f64::INFINITY,
             long_cap: f64::INFINITY,
+            batch_time: BatchTime::default(),
             pacing_gain: startup::PACING_GAIN,
             window_gain: startup::WINDOW_GAIN,
             window,
@@ -190,7 +194,7 @@ impl Xcc {
 
     /// Bytes that leave at once.
     fn quantum(&self) -> f64 {
-        Pacer::quantum(self.rate as u64) as f64
+        Pacer::quantum(self.rate as u64, self.batch_time.get()) as f64
     }
 
     /// Most bytes in flight that count as an empty queue.
@@ -447,6 +451,7 @@ impl Controller for Xcc {
         }
         let ack = self.take(now, feedback);
         if let Some(loss) = ack.loss {
+            self.batch_time.on_round(ack.is_excess);
             self.learn_loss(loss);
             if ack.is_excess {
                 self.on_unexplained_loss();
@@ -476,6 +481,10 @@ impl Controller for Xcc {
 
     fn window(&self) -> u64 {
         self.window as u64
+    }
+
+    fn batch_time(&self) -> Duration {
+        self.batch_time.get()
     }
 
     fn rate(&self) -> u64 {

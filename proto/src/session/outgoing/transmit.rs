@@ -193,13 +193,14 @@ impl OutgoingSession {
         }
         let rate = self.rate();
         let in_flight = self.sent.in_flight();
-        let congestion = self.congestion.as_ref();
-        let congestion = congestion.map_or(0, |congestion| congestion.window());
+        let controller = self.congestion.as_ref();
+        let congestion = controller.map_or(0, |controller| controller.window());
+        let batch_time = controller.map_or(Duration::ZERO, |controller| controller.batch_time());
         let window = congestion.min(self.peer_window);
         let packet = self.path.packet_size();
         let size = packet as u64;
         // A whole packet at the least, also where the rate makes less of a large one in that time.
-        let batch = Pacer::quantum(rate).max(size);
+        let batch = Pacer::quantum(rate, batch_time).max(size);
         let budget = batch.min(window.saturating_sub(in_flight));
         if budget < size && in_flight > 0 {
             self.pacer.on_blocked(now);
