@@ -29,6 +29,8 @@ struct Counters {
 pub struct Share {
     pool: MemoryPool,
     held: u64,
+    /// Whether the holder counts as one that has another share already.
+    is_extra: bool,
 }
 
 impl MemoryPool {
@@ -56,7 +58,15 @@ impl MemoryPool {
         Share {
             pool: self.clone(),
             held: 0,
+            is_extra: false,
         }
+    }
+
+    /// Another share of a session that has one: what it holds makes no other share smaller.
+    pub fn extra_share(&self) -> Share {
+        let mut share = self.share();
+        share.is_extra = true;
+        share
     }
 }
 
@@ -69,7 +79,8 @@ impl Share {
     /// Bytes that this share may hold: as much as every other one that holds something.
     pub fn fair(&self) -> u64 {
         let others = self.pool.0.holders.load(Ordering::Relaxed);
-        let holders = others.saturating_add(u64::from(self.held == 0)).max(1);
+        let is_new = self.held == 0 && !self.is_extra;
+        let holders = others.saturating_add(u64::from(is_new)).max(1);
         let fair = self.pool.0.size.checked_div(holders);
         fair.unwrap_or_default().max(GUARANTEE)
     }
@@ -94,7 +105,7 @@ impl Share {
         if taken.is_err() {
             return false;
         }
-        if self.held == 0 && bytes > 0 {
+        if self.held == 0 && bytes > 0 && !self.is_extra {
             counters.holders.fetch_add(1, Ordering::Relaxed);
         }
         self.held = held;
@@ -114,7 +125,7 @@ impl Share {
         let bytes = bytes.min(self.held);
         self.held = self.held.saturating_sub(bytes);
         self.pool.0.held.fetch_sub(bytes, Ordering::Relaxed);
-        if self.held == 0 && bytes > 0 {
+        if self.held == 0 && bytes > 0 && !self.is_extra {
             self.pool.0.holders.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -151,6 +162,18 @@ mod tests {
         assert!(!busy.take(1), "more than its share");
         drop((idle, busy));
         assert_eq!(pool.held(), GUARANTEE);
+    }
+
+    #[test]
+    fn what_a_session_has_besides_makes_no_share_smaller() {
+        let pool = MemoryPool::new(1_000 * KIB);
+        let (mut blocks, mut books) = (pool.share(), pool.extra_share());
+        assert!(blocks.take(100 * KIB) && books.take_spare(KIB));
+        assert_eq!(blocks.fair(), 1_000 * KIB);
+        assert!(!blocks.take(900 * KIB), "the pool counts both");
+        assert!(blocks.take(899 * KIB));
+        drop((blocks, books));
+        assert_eq!((pool.held(), pool.share().fair()), (0, 1_000 * KIB));
     }
 
     proptest! {

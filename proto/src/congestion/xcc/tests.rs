@@ -74,6 +74,8 @@ struct Path {
     sent: u64,
     received: u64,
     lost: u64,
+    /// The receiver's window is full all the time.
+    is_app_limited: bool,
     /// What was known one round trip ago, newest last.
     history: alloc::collections::VecDeque<Snapshot>,
 }
@@ -88,6 +90,7 @@ impl Path {
             sent: 0,
             received: 0,
             lost: 0,
+            is_app_limited: false,
             history: Default::default(),
         }
     }
@@ -113,7 +116,7 @@ impl Path {
             left_network: self.sent * PACKET,
             largest_at_us: self.now.as_micros(),
             in_flight,
-            is_app_limited: false,
+            is_app_limited: self.is_app_limited,
         };
         self.history.push_back(snapshot);
         let then = if self.history.len() > 8 {
@@ -191,4 +194,18 @@ fn silence_makes_it_slower_and_never_stops_it() {
     assert!(path.xcc.rate() < before);
     (0..100).for_each(|_| path.xcc.on_silence(path.now));
     assert!(path.xcc.rate() > 0 && path.xcc.window() >= PACKET);
+}
+
+#[test]
+fn a_full_window_of_the_receiver_does_not_keep_start_up_going_while_packets_are_lost() {
+    let mut path = Path::new();
+    path.is_app_limited = true;
+    for _ in 0..8 * 8 {
+        path.step(2_000_000, 0);
+    }
+    assert_eq!(path.xcc.phase, Phase::StartUp);
+    for _ in 0..8 * 8 {
+        path.step(2_000_000, 440);
+    }
+    assert_ne!(path.xcc.phase, Phase::StartUp);
 }

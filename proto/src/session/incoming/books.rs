@@ -22,7 +22,7 @@ pub(super) struct Books(Share);
 
 impl Books {
     pub fn new(pool: &MemoryPool) -> Self {
-        Self(pool.share())
+        Self(pool.extra_share())
     }
 
     /// Whether the session may remember `bytes` in all.
