@@ -5,13 +5,18 @@ use xfer_sim::whole::Course;
 
 /// The share of rate × (1 - loss) that 4 MiB reach.
 fn share(rate_mbit: u64, rtt_ms: u64, loss_percent: u32, seed: u64) -> f64 {
+    share_of(4, rate_mbit, rtt_ms, loss_percent, seed)
+}
+
+/// The same for a file of `mib` MiB.
+fn share_of(mib: u64, rate_mbit: u64, rtt_ms: u64, loss_percent: u32, seed: u64) -> f64 {
     let cell = Cell {
         overhead: 42,
         ..Cell::new(rate_mbit, rtt_ms, loss_percent * 10_000)
     };
     let course = Course {
         cell,
-        size: 4 << 20,
+        size: mib << 20,
     };
     course.run(seed).expect("the transfer ends").0
 }
@@ -46,4 +51,12 @@ fn a_near_path_that_overflows_at_first_is_not_looked_at_for_long() {
 fn a_lost_hello_costs_one_round_trip_and_teaches_nothing() {
     let share = share(100, 100, 5, 1_024);
     assert!(share > 0.33, "{share:.3} of the link");
+}
+
+/// The cap on the flight after a loss fell below what comes between two reports: nothing was in
+/// flight when one came.
+#[test]
+fn a_cap_on_the_flight_leaves_what_comes_between_two_reports() {
+    let share = share_of(16, 100, 1, 0, 24);
+    assert!(share > 0.85, "{share:.3} of the link");
 }

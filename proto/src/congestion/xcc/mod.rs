@@ -418,8 +418,8 @@ impl Xcc {
             // The path is slower than the first flight took it for.
             self.window = target.max(self.start_up.min_window() * packet);
         }
-        let cap = self.window_cap().max(MIN_WINDOW * packet);
-        self.window = self.window.min(cap);
+        // Below what comes between two reports there would be nothing in flight when one comes.
+        self.window = self.window.min(self.window_cap().max(floor));
     }
 
     fn window_cap(&self) -> f64 {
