@@ -25,8 +25,11 @@ const TOKEN_LEN: usize = 8 + 16;
 const MAX_ENDED: usize = 4_096;
 /// A driver is asked to make room at most this often: looking for it costs a look at each session.
 const FULL_INTERVAL: Duration = Duration::from_millis(100);
-/// Stateless answers a second, tokens not counted: those are never larger than what they answer.
-const MAX_REPLIES: u32 = 1_000;
+/// Stateless answers other than tokens, in so long.
+const MAX_REPLIES: (u32, Duration) = (1_000, Duration::from_secs(1));
+/// Tokens, in so long: more than a crowd of newcomers asks for, less than what a flood would take of
+/// the processor. A newcomer that gets none asks again.
+const MAX_TOKENS: (u32, Duration) = (2_000, Duration::from_millis(100));
 
 /// Settings of a [`Router`].
 #[derive(Clone, Debug)]
@@ -120,6 +123,7 @@ pub struct Router {
     /// The same, oldest first.
     ended_order: VecDeque<(Instant, SessionId)>,
     replies: ReplyBudget,
+    tokens: ReplyBudget,
     /// Before this, nobody is asked to make room.
     full_until: Instant,
 }
@@ -132,23 +136,31 @@ struct Ended {
     told: Option<Instant>,
 }
 
-/// Bounds what stateless answers other than tokens may cost.
-#[derive(Debug, Default)]
+/// Bounds what stateless answers may cost.
+#[derive(Debug)]
 struct ReplyBudget {
+    most: u32,
+    period: Duration,
     spent: u32,
     since: Instant,
 }
 
 impl ReplyBudget {
+    fn new((most, period): (u32, Duration)) -> Self {
+        Self {
+            most,
+            period,
+            spent: 0,
+            since: Instant::ZERO,
+        }
+    }
+
     fn take(&mut self, now: Instant) -> bool {
-        if now.since(self.since) >= Duration::from_secs(1) {
-            *self = Self {
-                spent: 0,
-                since: now,
-            };
+        if now.since(self.since) >= self.period {
+            (self.spent, self.since) = (0, now);
         }
         self.spent = self.spent.saturating_add(1);
-        self.spent <= MAX_REPLIES
+        self.spent <= self.most
     }
 }
 
@@ -161,7 +173,8 @@ impl Router {
             by_address: BTreeMap::new(),
             ended: BTreeMap::new(),
             ended_order: VecDeque::new(),
-            replies: ReplyBudget::default(),
+            replies: ReplyBudget::new(MAX_REPLIES),
+            tokens: ReplyBudget::new(MAX_TOKENS),
             full_until: Instant::ZERO,
         }
     }
@@ -223,7 +236,7 @@ impl Router {
         };
         let id = header.session;
         if !self.token_is_valid(now, hello.token, received.source, id, tag) {
-            if received.data.len() < MIN_DATAGRAM {
+            if received.data.len() < MIN_DATAGRAM || !self.tokens.take(now) {
                 return Route::Drop(DropReason::Ignored);
             }
             let token = self.token(now, received.source, id, tag);

@@ -328,3 +328,17 @@ fn a_session_that_gets_nowhere_gives_its_place() {
     bench.now = bench.now + PROGRESS_WINDOW;
     assert!(poll(bench.now, &mut session), "its time is up");
 }
+
+#[test]
+fn a_flood_of_hellos_gets_so_many_answers_and_newcomers_get_theirs_later() {
+    // SPEC: R-handshake-2
+    let mut bench = Bench::new();
+    let packet = hello(&[], 1_200);
+    let mut answers = 0;
+    for _ in 0..10_000 {
+        answers += u32::from(matches!(bench.route(peer(1), &packet), Route::Reply(_)));
+    }
+    assert_eq!(answers, MAX_TOKENS.0);
+    bench.now = bench.now + MAX_TOKENS.1;
+    assert!(matches!(bench.route(peer(2), &packet), Route::Reply(_)));
+}
