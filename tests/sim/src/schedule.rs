@@ -483,6 +483,11 @@ impl Draw {
         }
         // The receiver may hold a session that it cannot answer for as long as its idle timeout.
         let patience = if dead == 0 { 12 } else { 45 };
-        scenario.deadline = last + patience * SECOND;
+        // A run is over once every machine is up again.
+        let down = scenario.faults.iter().map(|fault| match fault.kind {
+            FaultKind::Crash { restart_after } if fault.node == 0 => restart_after,
+            _ => 0,
+        });
+        scenario.deadline = last + patience * SECOND + down.sum::<Nanos>();
     }
 }
