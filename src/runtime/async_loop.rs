@@ -31,7 +31,7 @@ pub(crate) async fn run<F: Front>(
 ) -> io::Result<()> {
     // A second handle of the same socket, for its readiness; the batches go through the first one.
     let ready = UdpSocket::from_std(socket.io().try_clone()?)?;
-    let mut intake = Intake::new(socket.io(), buffers, clock.now());
+    let mut intake = Intake::new::<F>(socket.io(), buffers, clock.now());
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
             Step::Transmit => match send(driver, socket, &ready, clock) {

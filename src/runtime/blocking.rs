@@ -19,7 +19,7 @@ pub(crate) fn run<F: Front>(
     clock: Clock,
     buffers: ReceiveBuffers,
 ) -> io::Result<()> {
-    let mut intake = Intake::new(socket.io(), buffers, clock.now());
+    let mut intake = Intake::new::<F>(socket.io(), buffers, clock.now());
     loop {
         let (until, interest) = match driver.step(clock.now(), socket.max_segments()) {
             Step::Transmit => match send(driver, socket, clock) {

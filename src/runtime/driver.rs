@@ -58,6 +58,10 @@ pub(crate) trait Front {
     /// What is driven.
     type Machine: Machine;
 
+    /// Whether the machines want to know what the kernel dropped: the counter is read from a table
+    /// of all sockets, which a thousand senders must not do for nothing.
+    const COUNTS_DROPS: bool = false;
+
     /// Decides about one datagram. `peer_of` tells the peer of a session that exists.
     fn route(
         &mut self,

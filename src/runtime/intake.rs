@@ -31,11 +31,12 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// The intake of a loop over `socket`.
-    pub(crate) fn new(socket: &UdpSocket, buffers: ReceiveBuffers, now: Instant) -> Self {
+    /// The intake of a loop over `socket`, for what is behind `F`.
+    pub(crate) fn new<F: Front>(socket: &UdpSocket, buffers: ReceiveBuffers, now: Instant) -> Self {
+        let drops = F::COUNTS_DROPS.then(|| KernelDrops::new(socket).ok());
         Self {
             buffers,
-            drops: KernelDrops::new(socket).ok(),
+            drops: drops.flatten(),
             drops_due: now,
             looked_at: now,
             is_busy: false,

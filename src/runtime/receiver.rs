@@ -203,6 +203,7 @@ impl<'a> ReceiverFront<'a> {
 
 impl Front for ReceiverFront<'_> {
     type Machine = IncomingSession;
+    const COUNTS_DROPS: bool = true;
 
     fn route(
         &mut self,
