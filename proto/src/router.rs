@@ -27,8 +27,8 @@ const MAX_ENDED: usize = 4_096;
 const FULL_INTERVAL: Duration = Duration::from_millis(100);
 /// Stateless answers other than tokens, in so long.
 const MAX_REPLIES: (u32, Duration) = (1_000, Duration::from_secs(1));
-/// Tokens, in so long: more than a crowd of newcomers asks for, less than what a flood would take of
-/// the processor. A newcomer that gets none asks again.
+/// Tokens, in so long: more than a crowd of newcomers asks for, less than what a flood would take
+/// of the processor. A newcomer that gets none asks again.
 const MAX_TOKENS: (u32, Duration) = (2_000, Duration::from_millis(100));
 
 /// Settings of a [`Router`].
