@@ -16,17 +16,27 @@ enum Slot {
     Ready { data: Bytes, used: u64 },
 }
 
+/// A block on its way from storage.
+#[derive(Clone, Copy, Debug)]
+struct Read {
+    key: BlockKey,
+    len: u64,
+    is_wanted: bool,
+}
+
 /// The cache. What lies ahead of the first transmission is never evicted, and never takes the room
 /// that repairs need.
 #[derive(Debug)]
 pub struct Blocks {
     slots: BTreeMap<BlockKey, (Slot, u64)>,
-    reads: BTreeMap<OpId, BlockKey>,
+    reads: BTreeMap<OpId, Read>,
     /// The block that is sent for the first time now.
     cursor: BlockKey,
     /// Bytes of all blocks, and of those from the cursor on.
     held: u64,
     ahead: u64,
+    /// Bytes that are still being read for blocks which nobody wants any more.
+    orphaned: u64,
     capacity: u64,
     tick: u64,
 }
@@ -41,6 +51,7 @@ impl Blocks {
             cursor: (FileIndex(0), 0),
             held: 0,
             ahead: 0,
+            orphaned: 0,
             capacity: (capacity as u64).max(4 * LEAF_SIZE),
             tick: 0,
         }
@@ -68,13 +79,13 @@ impl Blocks {
 
     /// Makes room for a block that is read again. One at a time may always be.
     pub fn make_room_behind(&mut self, len: u64) -> bool {
-        self.make_room(len) || self.reads.values().all(|key| *key >= self.cursor)
+        self.make_room(len) || self.reads.values().all(|read| read.key >= self.cursor)
     }
 
     /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is
     /// enough.
     fn make_room(&mut self, len: u64) -> bool {
-        while self.held + len > self.capacity {
+        while self.held + self.orphaned + len > self.capacity {
             let passed = self.slots.range(..self.cursor);
             let evictable = passed.filter_map(|(key, (slot, _))| match slot {
                 Slot::Ready { used, .. } => Some((*used, *key)),
@@ -90,7 +101,12 @@ impl Blocks {
 
     /// The block is being read by `op`.
     pub fn on_requested(&mut self, op: OpId, key: BlockKey, len: u64) {
-        self.reads.insert(op, key);
+        let read = Read {
+            key,
+            len,
+            is_wanted: true,
+        };
+        self.reads.insert(op, read);
         if self.slots.insert(key, (Slot::Pending, len)).is_none() {
             self.held += len;
             self.ahead += if key >= self.cursor { len } else { 0 };
@@ -100,7 +116,15 @@ impl Blocks {
     /// The read `op` has ended; answers which block it was for. The data is kept if it is still
     /// wanted.
     pub fn on_read(&mut self, op: OpId, data: Option<Bytes>) -> Option<BlockKey> {
-        let key = self.reads.remove(&op)?;
+        let Read {
+            key,
+            len,
+            is_wanted,
+        } = self.reads.remove(&op)?;
+        if !is_wanted {
+            self.orphaned -= len;
+            return Some(key);
+        }
         self.tick += 1;
         match (data, self.slots.get_mut(&key)) {
             (Some(data), Some((slot, _))) => {
@@ -137,8 +161,14 @@ impl Blocks {
         }
     }
 
-    /// Forgets all blocks of a file; reads on their way are dropped when they end.
+    /// Forgets all blocks of a file; reads on their way are dropped when they end, and need room
+    /// until then.
     pub fn forget(&mut self, file: FileIndex) {
+        for read in self.reads.values_mut() {
+            if read.key.0 == file && core::mem::take(&mut read.is_wanted) {
+                self.orphaned += read.len;
+            }
+        }
         let next = FileIndex(file.0.saturating_add(1));
         while let Some((&key, _)) = self.slots.range((file, 0)..(next, 0)).next() {
             self.remove(key);
@@ -186,6 +216,26 @@ mod tests {
         blocks.forget(FileIndex(0));
         assert_eq!(blocks.on_read(OpId(7), Some(Bytes::new())), Some(key(4)));
         assert!(!blocks.is_requested(key(4)));
-        assert_eq!((blocks.held, blocks.ahead), (0, 0));
+        assert_eq!((blocks.held, blocks.ahead, blocks.orphaned), (0, 0, 0));
+    }
+
+    #[test]
+    fn forgotten_reads_need_room_until_they_end() {
+        let mut blocks = Blocks::new(0);
+        for leaf in 0..2 {
+            assert!(blocks.make_room_ahead(LEN));
+            blocks.on_requested(OpId(leaf), key(leaf), LEN);
+        }
+        blocks.forget(FileIndex(0));
+        blocks.advance((FileIndex(1), 0));
+        for leaf in 0..2 {
+            assert!(blocks.make_room_ahead(LEN));
+            blocks.on_requested(OpId(2 + leaf), (FileIndex(1), leaf), LEN);
+        }
+        blocks.forget(FileIndex(1));
+        blocks.advance((FileIndex(2), 0));
+        assert!(!blocks.make_room_ahead(LEN), "four leaves are being read");
+        blocks.on_read(OpId(0), Some(Bytes::new()));
+        assert!(blocks.make_room_ahead(LEN));
     }
 }
