@@ -11,7 +11,7 @@ const MAX_BASE: f64 = 0.35;
 /// shrinks when one of them slows down, so that each would learn it from the others.
 const MAX_SHARED_BASE: f64 = 0.15;
 /// A round of start-up that lost more teaches nothing.
-const MAX_START_UP: f64 = 0.3;
+const MAX_START_UP: f64 = 0.4;
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
 /// Time between two looks at unexplained loss; doubles each time that it turns out to be
@@ -34,6 +34,16 @@ impl RoundLoss {
             0.0
         }
     }
+}
+
+/// What a look saw of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LookQueue {
+    /// Nothing waited at all: there is nobody else either, whose packets would wait.
+    Still,
+    /// Nothing that counts.
+    Empty,
+    Some,
 }
 
 /// The baseline and what is needed to learn it.
@@ -139,14 +149,13 @@ impl Baseline {
         }
         // What it may have been: no loss among few packets is no proof of none.
         let share = (round.lost + 1.0 + sqrt(round.lost + 0.25)) / round.packets.max(1.0);
+        let cap = if is_still { MAX_BASE } else { MAX_SHARED_BASE };
         self.share = if self.is_learned {
             self.share.min(share)
         } else {
-            share
+            share.min(cap)
         };
         self.is_learned = true;
-        let cap = if is_still { MAX_BASE } else { MAX_SHARED_BASE };
-        self.share = self.share.min(cap);
     }
 
     pub fn on_start_up_over(&mut self, now: Instant) {
@@ -172,13 +181,20 @@ impl Baseline {
     }
 
     /// The sender went at half its rate: it lost `round`, and the queue was empty or not. Loss
-    /// that stayed the same although nothing queued is the path's own.
-    pub fn on_look(&mut self, now: Instant, round: RoundLoss, is_queue_empty: bool, jitter: f64) {
+    /// that stayed the same although nothing queued is the path's own. Answers whether it is.
+    pub fn on_look(
+        &mut self,
+        now: Instant,
+        round: RoundLoss,
+        queue: LookQueue,
+        jitter: f64,
+    ) -> bool {
+        let is_queue_empty = queue != LookQueue::Some;
         let share = round.share();
         let spread = self.factor();
         let error = sqrt(share.max(0.001) * spread / round.packets.max(1.0));
         let is_random = is_queue_empty && share + error >= 0.7 * self.cruise;
-        let cap = if self.is_own {
+        let cap = if self.is_own || queue == LookQueue::Still {
             MAX_BASE
         } else {
             MAX_SHARED_BASE
@@ -196,6 +212,7 @@ impl Baseline {
             self.cruise = self.cruise.min(self.share + 0.005);
         }
         self.next_look = now + self.interval.mul_f64(jitter);
+        is_random
     }
 }
 
@@ -222,6 +239,31 @@ mod tests {
     }
 
     #[test]
+    fn a_round_of_start_up_with_a_queue_takes_nothing_back() {
+        let mut base = Baseline::default();
+        base.on_start_up(round(1_000.0, 250.0), true);
+        assert!((0.25..0.3).contains(&base.share()));
+        base.on_start_up(round(1_000.0, 270.0), false);
+        assert!(base.share() > 0.25, "it lost no less");
+        let mut base = Baseline::default();
+        base.on_start_up(round(1_000.0, 250.0), false);
+        assert_eq!(base.share(), MAX_SHARED_BASE);
+    }
+
+    #[test]
+    fn a_look_at_a_still_path_may_learn_more_than_one_at_a_shared_path() {
+        for (queue, limit) in [
+            (LookQueue::Empty, MAX_SHARED_BASE),
+            (LookQueue::Still, 0.31),
+        ] {
+            let mut base = Baseline::default();
+            (0..20).for_each(|_| base.on_round(round(500.0, 150.0), true));
+            base.on_look(Instant::from_millis(1_000), round(400.0, 120.0), queue, 1.0);
+            assert!(base.share() <= limit && base.share() > limit - 0.02);
+        }
+    }
+
+    #[test]
     fn what_the_baseline_explains_is_no_excess() {
         let mut base = Baseline::default();
         assert!(base.is_excess(round(1_000.0, 60.0)));
@@ -239,11 +281,11 @@ mod tests {
         let now = Instant::from_millis(1_000);
         (0..20).for_each(|_| base.on_round(round(500.0, 25.0), true));
         assert!(base.wants_look(now));
-        base.on_look(now, round(400.0, 20.0), false, 1.0);
+        base.on_look(now, round(400.0, 20.0), LookQueue::Some, 1.0);
         assert_eq!(base.share(), 0.0, "a queue was there");
         assert!(!base.wants_look(now + Duration::from_secs(3)));
         (0..20).for_each(|_| base.on_round(round(500.0, 25.0), true));
-        base.on_look(now, round(400.0, 20.0), true, 1.0);
+        base.on_look(now, round(400.0, 20.0), LookQueue::Empty, 1.0);
         assert!((0.04..0.06).contains(&base.share()));
         (0..20).for_each(|_| base.on_round(round(500.0, 0.0), true));
         assert!(base.share() < 0.01, "loss went away");

@@ -157,6 +157,12 @@ impl Xcc {
             .epsilon(self.packet / self.bandwidth.max().max(1.0))
     }
 
+    /// What counts as nothing at all that waits, in seconds.
+    fn still(&self) -> f64 {
+        (0.000_3 + 0.01 * self.min_rtt()).min(probe::STILL)
+            + self.packet / self.bandwidth.max().max(1.0)
+    }
+
     /// The rate that is believed in.
     fn believed_rate(&self) -> f64 {
         self.bandwidth.max().min(self.rate_cap)
@@ -229,9 +235,7 @@ impl Xcc {
             self.cycle.min_queue = self.cycle.min_queue.min(queue);
         }
         self.round.is_window_limited |= feedback.is_window_limited;
-        let still = (0.000_3 + 0.01 * self.min_rtt()).min(probe::STILL)
-            + self.packet / self.bandwidth.max().max(1.0);
-        let has_queue = queue.is_none_or(|queue| queue > still);
+        let has_queue = queue.is_none_or(|queue| queue > self.still());
         let (received, lost) = (feedback.received as f64, feedback.lost as f64);
         self.baseline.on_report(received, lost, has_queue);
         let loss = is_round_over.then(|| self.tally.since(feedback));

@@ -1,6 +1,6 @@
 //! The cycle after start-up: cruise, ask for more, judge the answer; and looks at loss in between.
 
-use super::loss::RoundLoss;
+use super::loss::{LookQueue, RoundLoss};
 use super::{Ack, Feedback, Phase, Tally, Xcc};
 use crate::time::{Duration, Instant};
 
@@ -381,8 +381,18 @@ impl Xcc {
 
     fn end_look(&mut self, now: Instant, seen: RoundLoss) {
         let spread = self.spread();
-        let is_queue_empty = self.look.max_queue <= self.epsilon();
-        self.baseline.on_look(now, seen, is_queue_empty, spread);
+        let queue = match self.look.max_queue {
+            waited if waited <= self.still() => LookQueue::Still,
+            waited if waited <= self.epsilon() => LookQueue::Empty,
+            _ => LookQueue::Some,
+        };
+        let is_random = self.baseline.on_look(now, seen, queue, spread);
+        if is_random && queue == LookQueue::Still {
+            // What the path loses by itself had been taken for a limit, and for others.
+            self.long_cap = f64::INFINITY;
+            self.cycle.has_excess = false;
+            self.cycle.is_contended = false;
+        }
         self.delays.restart(now);
         self.window = self.window.max(self.look.window_before);
         self.rate_cap = f64::INFINITY;
@@ -390,8 +400,8 @@ impl Xcc {
         self.phase = Phase::Cruise;
         self.pacing_gain = 1.0;
         self.window_gain = WINDOW_GAIN;
+        // The time of the cycle runs on: where looks come often, probes must come, too.
         self.cycle.rounds = 0;
-        self.cycle.started = now;
     }
 }
 
