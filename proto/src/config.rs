@@ -28,6 +28,10 @@ pub const SMALL_WRITE_BLOCK: usize = 16 << 10;
 /// Bytes that the sessions of one receiver hold together until storage has taken them, beyond what
 /// each is guaranteed ([`crate::memory`]).
 pub const MEMORY_POOL: u64 = 44 << 20;
+/// Bytes of the chunks of a block with parity at most.
+pub const MAX_PARITY_BLOCK: u64 = 512 << 10;
+/// Bytes of parity that a session holds at most.
+pub const MAX_PARITY_HELD: u64 = 1 << 20;
 /// How often a leaf or a file with a wrong digest is asked for again before the file fails.
 pub const MAX_INTEGRITY_RETRIES: u8 = 3;
 /// A session whose sender gets on by fewer bytes in [`PROGRESS_WINDOWS`] windows, while nothing of

@@ -38,6 +38,7 @@ pub mod config;
 pub mod congestion;
 pub mod digest;
 pub mod error;
+pub mod fec;
 #[allow(
     clippy::arithmetic_side_effects,
     reason = "its own counts, of what was checked; tests and fuzzing stop at overflows"

@@ -200,19 +200,21 @@ impl Router {
         let peer = peer_of(header.session);
         match (header.kind, peer) {
             (Kind::Hello, _) => self.on_hello(now, received, header, peer, out),
-            (Kind::Data | Kind::Part | Kind::Control, Some(peer)) if peer == received.source => {
+            (Kind::Data | Kind::Part | Kind::Parity | Kind::Control, Some(peer))
+                if peer == received.source =>
+            {
                 Route::Session(header.session)
             }
-            (Kind::Data | Kind::Part | Kind::Control, Some(_)) => {
+            (Kind::Data | Kind::Part | Kind::Parity | Kind::Control, Some(_)) => {
                 Route::Drop(DropReason::WrongAddress)
             }
-            (Kind::Data | Kind::Part | Kind::Control, None)
+            (Kind::Data | Kind::Part | Kind::Parity | Kind::Control, None)
                 if self.ended.contains_key(&header.session) =>
             {
                 self.answer_late(now, received, header.session, out)
             }
             (Kind::Control, None) => self.answer_unknown(now, received, header, out),
-            (Kind::Data | Kind::Part | Kind::Retry | Kind::Reset, _) => {
+            (Kind::Data | Kind::Part | Kind::Parity | Kind::Retry | Kind::Reset, _) => {
                 Route::Drop(DropReason::Ignored)
             }
         }
@@ -315,7 +317,7 @@ impl Router {
             return Route::Drop(DropReason::Ignored);
         }
         match Packet::decode(received.data) {
-            Ok(Packet::Data { .. } | Packet::Part { .. }) => {}
+            Ok(Packet::Data { .. } | Packet::Part { .. } | Packet::Parity { .. }) => {}
             Ok(Packet::Frames { tag, .. }) if tag == epitaph.tag => {}
             Err(DecodeError::Checksum) => return Route::Drop(DropReason::Checksum),
             _ => return Route::Drop(DropReason::Malformed),

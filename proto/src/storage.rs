@@ -30,6 +30,9 @@ pub struct Leaf {
 pub enum StorageOp {
     /// Sender: read `len` bytes of a source at `offset`; all of them exist in the file that was
     /// offered. With `digest`, the range is exactly one leaf and its value is wanted too.
+    ///
+    /// Receiver: read them from the partial file, where all of them are written or kept from an
+    /// earlier session; never with `digest`. A failure costs nothing but a round trip.
     Read {
         /// Names the completion.
         op: OpId,

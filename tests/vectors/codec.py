@@ -131,7 +131,7 @@ def message(m):
 
 # --- packets
 
-KINDS = [None, "Hello", "Retry", "Data", "Control", "Reset", "Part"]
+KINDS = [None, "Hello", "Retry", "Data", "Control", "Reset", "Part", "Parity"]
 
 
 def sealed(body):
@@ -148,4 +148,31 @@ def packet(p):
     if p["kind"] == "Part":
         return sealed(header + struct.pack(">QH", p["chunk"], p["offset"])
                       + bytes.fromhex(p["payload"]))
+    if p["kind"] == "Parity":
+        block = p["first"].to_bytes(6, "big") + bytes([p["count"], p["index"]])
+        return sealed(header + block + bytes.fromhex(p["payload"]))
     return sealed(header + bytes.fromhex(p["tag"]) + b"".join(frame(f) for f in p["frames"]))
+
+
+# --- parity
+
+
+def times(a, b):
+    """The product of two elements of GF(2^8)."""
+    product = 0
+    while b:
+        product ^= a if b & 1 else 0
+        a = a << 1 ^ (0x11D if a & 0x80 else 0)
+        b >>= 1
+    return product
+
+
+def parity(index, size, symbols):
+    """The parity symbol `index` of `size` bytes over `symbols`."""
+    total = bytearray(size)
+    for at, symbol in enumerate(symbols):
+        divisor = (255 - index) ^ at
+        factor = next(n for n in range(1, 256) if times(n, divisor) == 1)
+        for byte, value in enumerate(symbol):
+            total[byte] ^= times(factor, value)
+    return bytes(total)

@@ -6,6 +6,7 @@ use crate::support::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 use xfer_proto::digest::{leaf_count, leaf_range, leaf_value, root};
+use xfer_proto::fec;
 use xfer_proto::file::layout::Layout;
 use xfer_proto::id::{Digest, FileIndex};
 use xfer_proto::wire::frame::Frame;
@@ -43,6 +44,25 @@ fn frames_are_the_same_bytes_and_fields() {
         let mut again = Vec::new();
         decoded.encode(&mut again);
         assert_eq!(hex(&again), hex(&raw));
+    }
+}
+
+#[test]
+fn parity_is_the_same_and_brings_a_chunk_back() {
+    // SPEC: R-parity-3
+    for vector in vectors("parity") {
+        let fields = &vector["fields"];
+        let (size, index) = (number(fields, "chunk_size"), number(fields, "index"));
+        let (size, index) = (size as usize, index as u8);
+        let chunks = fields["chunks"].as_array().unwrap().iter();
+        let chunks: Vec<Vec<u8>> = chunks.map(|it| bytes(it.as_str().unwrap())).collect();
+        let pieces = chunks.iter().map(|chunk| chunk.split_at(chunk.len() / 2));
+        let parity = fec::parity(index, size, pieces);
+        assert_eq!(hex(&parity), text(&vector, "hex"), "{vector}");
+        let last = chunks.len() as u8 - 1;
+        let present: Vec<(u8, &[u8])> = (0..last).zip(chunks.iter().map(Vec::as_slice)).collect();
+        let found = fec::recover(size, &present, &[last], &[(index, &parity)]).unwrap();
+        assert!(found[0].starts_with(&chunks[usize::from(last)]), "{vector}");
     }
 }
 
@@ -85,6 +105,13 @@ fn encode(decoded: &Packet<'_>, len: usize, is_padded: bool) -> Vec<u8> {
         } => {
             let at = (*chunk, *offset);
             packet::encode_part(&mut out, header.session, header.number, at, payload, &[]);
+        }
+        Packet::Parity {
+            header,
+            of,
+            payload,
+        } => {
+            packet::encode_parity(&mut out, header.session, header.number, *of, payload);
         }
         Packet::Frames {
             header,
@@ -240,7 +267,9 @@ fn appendix() -> BTreeMap<(String, String), String> {
 #[test]
 fn the_appendix_shows_the_vectors() {
     let mut shown = appendix();
-    for section in ["frames", "messages", "packets", "session", "rejected"] {
+    for section in [
+        "frames", "messages", "packets", "session", "rejected", "parity",
+    ] {
         for vector in vectors(section) {
             let key = (section.to_owned(), text(&vector, "name").to_owned());
             let found = shown

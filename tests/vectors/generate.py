@@ -140,6 +140,8 @@ PACKETS = [
               "payload": "000102fdfeff"}),
     ("part", {"kind": "Part", "session": SESSION, "number": 259, "chunk": 1 << 33, "offset": 1275,
               "payload": "fdfeff"}),
+    ("parity", {"kind": "Parity", "session": SESSION, "number": 260, "first": (1 << 48) - 3, "count": 2,
+                "index": 253, "payload": "00fdfeff"}),
     ("control-from-sender", framed("Control", 7, dict(FRAMES)["ack"], dict(FRAMES)["ping"],
                                    dict(FRAMES)["block"])),
     ("control-from-receiver", framed("Control", BIG, dict(FRAMES)["report"],
@@ -175,7 +177,11 @@ def rejected():
         ("checksum-before-content", "packet", with_frames(b"\x77\0\0")[:-1] + b"\0", "Checksum",
          "checksum-2"),
         ("flags", "packet", changed(1, 1), "Reserved", "header-2"),
-        ("unknown-kind", "packet", changed(0, 0x17), "Kind(7)", "header-3"),
+        ("unknown-kind", "packet", changed(0, 0x18), "Kind(8)", "header-3"),
+        ("parity-of-nothing", "packet", codec.sealed(b"\x17" + body[1:24] + b"\0\1\2\3"), "Malformed(7)",
+         "parity-1"),
+        ("parity-beyond", "packet", codec.sealed(b"\x17" + body[1:24] + b"\2\xfe\2\3"), "Malformed(7)",
+         "parity-1"),
         ("part-cut", "packet", codec.sealed(b"\x16" + body[1:26] + b"\4"), "Truncated", "header-5"),
         ("kind-zero", "packet", changed(0, 0x10), "Kind(0)", "header-3"),
         ("other-version", "packet", changed(0, 0x24), "Version(2)", "header-5"),
@@ -314,13 +320,29 @@ def session():
             for end, name, p in steps]
 
 
+# --- parity
+
+
+def parity():
+    cases = [("one-chunk", 4, 0, [b"\1\2\x80\xff"]),
+             ("three-chunks", 8, 0, [bytes(range(at, at + 8)) for at in (0, 8, 16)]),
+             ("three-chunks-second-symbol", 8, 1, [bytes(range(at, at + 8)) for at in (0, 8, 16)]),
+             ("last-chunk-shorter", 8, 2, [bytes(range(1, 9)), b"\x55\xaa"]),
+             ("largest-block", 2, 0, [bytes([at, 255 - at]) for at in range(254)]),
+             ("last-symbol", 2, 253, [b"\1\2", b"\3\4"])]
+    return [{"name": name, "fields": {"chunk_size": size, "index": index,
+                                      "chunks": [symbol.hex() for symbol in symbols]},
+             "hex": codec.parity(index, size, symbols).hex()} for name, size, index, symbols in cases]
+
+
 # --- files
 
 
 FILES = {"numbers": numbers, "frames": frames, "messages": messages, "packets": packets,
-         "session": session, "rejected": rejected, "layout": layout, "digests": digests}
+         "session": session, "rejected": rejected, "layout": layout, "parity": parity,
+         "digests": digests}
 TITLES = {"numbers": "Numbers", "frames": "Frames", "messages": "Messages", "packets": "Packets",
-          "session": "A session", "rejected": "What must be refused", "layout": "Chunks",
+          "session": "A session", "rejected": "What must be refused", "layout": "Chunks", "parity": "Parity",
           "digests": "Digests"}
 INTRO = {
     "session": "One file of 13 bytes, `Hello, world` and a line feed, from 192.168.122.72 port 40000. The "

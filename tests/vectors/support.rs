@@ -191,6 +191,19 @@ pub(crate) fn packet(packet: &Packet<'_>) -> Value {
             "offset": offset,
             "payload": hex(payload),
         }),
+        Packet::Parity {
+            header,
+            of,
+            payload,
+        } => json!({
+            "kind": "Parity",
+            "session": header.session.to_string(),
+            "number": header.number,
+            "first": of.first,
+            "count": of.count,
+            "index": of.index,
+            "payload": hex(payload),
+        }),
         Packet::Frames {
             header,
             tag,

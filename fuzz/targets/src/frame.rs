@@ -4,7 +4,7 @@ use crate::packets::{frames_packet, with_checksum};
 use xfer_proto::wire::checksum::{self, CHECKSUM_LEN};
 use xfer_proto::wire::frame::Frame;
 use xfer_proto::wire::header::{HEADER_LEN, VERSION_LIST};
-use xfer_proto::wire::packet::{Packet, encode_data, encode_part};
+use xfer_proto::wire::packet::{Packet, encode_data, encode_parity, encode_part};
 
 /// Bytes before the frames: the header and the tag.
 const FIXED_LEN: usize = HEADER_LEN + 8;
@@ -42,6 +42,15 @@ pub fn frame_decode(data: &[u8]) {
             let mut again = Vec::new();
             let at = (chunk, offset);
             encode_part(&mut again, header.session, header.number, at, payload, &[]);
+            again
+        }
+        Ok(Packet::Parity {
+            header,
+            of,
+            payload,
+        }) => {
+            let mut again = Vec::new();
+            encode_parity(&mut again, header.session, header.number, of, payload);
             again
         }
         Ok(Packet::Versions { session, versions }) => {

@@ -43,10 +43,28 @@ pub struct ReceiverStats {
     pub received_bytes: u64,
     /// Packets received.
     pub received_packets: u64,
+    /// Chunks that were recovered from parity.
+    pub recovered_chunks: u64,
     /// Chunks that came more than once.
     pub duplicate_chunks: u64,
     /// Packets whose number came before.
     pub duplicate_packets: u64,
     /// Packets that were dropped because they were not valid.
     pub invalid_packets: u64,
+}
+
+impl ReceiverStats {
+    /// The counters of both.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_bytes: self.received_bytes + other.received_bytes,
+            received_packets: self.received_packets + other.received_packets,
+            recovered_chunks: self.recovered_chunks + other.recovered_chunks,
+            duplicate_chunks: self.duplicate_chunks + other.duplicate_chunks,
+            duplicate_packets: self.duplicate_packets + other.duplicate_packets,
+            invalid_packets: self.invalid_packets + other.invalid_packets,
+        }
+    }
 }

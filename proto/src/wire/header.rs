@@ -27,6 +27,8 @@ pub enum Kind {
     Reset = 5,
     /// A part of a chunk that the path does not carry whole any more.
     Part = 6,
+    /// Parity over a block of chunks.
+    Parity = 7,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             4 => Self::Control,
             5 => Self::Reset,
             6 => Self::Part,
+            7 => Self::Parity,
             _ => return Err(DecodeError::Kind(bits)),
         })
     }

@@ -5,14 +5,21 @@ use super::header::{HEADER_LEN, Header, Kind, VERSION, VERSION_LIST};
 use super::tlv::TLV_HEADER_LEN;
 use super::{DecodeError, checksum, tlv};
 use crate::config::MIN_DATAGRAM;
+use crate::fec::MAX_SYMBOLS;
 use crate::id::{PacketNumber, SessionId};
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Bytes that a data packet has beside its payload: header, chunk number, checksum.
 pub const DATA_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
 /// Bytes that a packet with a part of a chunk has beside its payload: as a data packet, and the
 /// offset in the chunk.
 pub const PART_OVERHEAD: usize = DATA_OVERHEAD + 2;
+/// Bytes that a packet with parity has beside its payload: as many as a data packet, so that the
+/// parity of full chunks fits where they do.
+pub const PARITY_OVERHEAD: usize = DATA_OVERHEAD;
+/// The first chunk of a block with parity is below this.
+pub const MAX_PARITY_CHUNK: u64 = 1 << 48;
 /// Bytes that a packet of frames has beside them: header, tag, checksum.
 pub const FRAMES_OVERHEAD: usize = HEADER_LEN + 8 + checksum::CHECKSUM_LEN;
 /// Most versions that a version list may hold.
@@ -41,7 +48,16 @@ pub enum Packet<'a> {
         /// Its content.
         payload: &'a [u8],
     },
-    /// Frames: every kind but data and parts.
+    /// One parity symbol of a block of chunks.
+    Parity {
+        /// The header.
+        header: Header,
+        /// What it is the parity of, and which one.
+        of: ParityOf,
+        /// The symbol.
+        payload: &'a [u8],
+    },
+    /// Frames: every kind but data, parts and parity.
     Frames {
         /// The header.
         header: Header,
@@ -59,6 +75,46 @@ pub enum Packet<'a> {
     },
 }
 
+/// Names a parity symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ParityOf {
+    /// The first chunk of the block, less than [`MAX_PARITY_CHUNK`].
+    pub first: u64,
+    /// Chunks of the block, at least one.
+    pub count: u8,
+    /// Which symbol; together with `count` at most [`MAX_SYMBOLS`].
+    pub index: u8,
+}
+
+impl ParityOf {
+    /// `None` where no block has such a symbol.
+    pub const fn new(first: u64, count: u8, index: u8) -> Option<Self> {
+        let symbols = (count as usize).saturating_add(index as usize);
+        if first >= MAX_PARITY_CHUNK || count == 0 || symbols > MAX_SYMBOLS {
+            return None;
+        }
+        Some(Self {
+            first,
+            count,
+            index,
+        })
+    }
+
+    /// The chunks of the block.
+    pub fn chunks(&self) -> Range<u64> {
+        self.first..self.first.saturating_add(u64::from(self.count))
+    }
+
+    const fn from_bits(bits: u64) -> Option<Self> {
+        let [.., count, index] = bits.to_be_bytes();
+        Self::new(bits >> 16, count, index)
+    }
+
+    const fn bits(self) -> u64 {
+        self.first << 16 | (self.count as u64) << 8 | self.index as u64
+    }
+}
+
 impl<'a> Packet<'a> {
     /// Reads one datagram.
     pub fn decode(datagram: &'a [u8]) -> Result<Self, DecodeError> {
@@ -74,8 +130,10 @@ impl<'a> Packet<'a> {
             .ok_or(DecodeError::Truncated)?;
         let fixed = u64::from_be_bytes(*fixed);
         // Hello packets probe the path, all others of frames fit every path.
-        if !matches!(header.kind, Kind::Hello | Kind::Data | Kind::Part)
-            && datagram.len() > MIN_DATAGRAM
+        if !matches!(
+            header.kind,
+            Kind::Hello | Kind::Data | Kind::Part | Kind::Parity
+        ) && datagram.len() > MIN_DATAGRAM
         {
             return Err(DecodeError::Oversized);
         }
@@ -95,6 +153,14 @@ impl<'a> Packet<'a> {
                 chunk: fixed,
                 offset: u16::from_be_bytes(*offset),
                 payload,
+            });
+        }
+        if header.kind == Kind::Parity {
+            let of = ParityOf::from_bits(fixed);
+            return Ok(Self::Parity {
+                header,
+                of: of.ok_or(DecodeError::Malformed(Kind::Parity as u8))?,
+                payload: rest,
             });
         }
         let mut rest = rest;
@@ -186,6 +252,27 @@ pub fn encode_part(
     out.extend_from_slice(&offset.to_be_bytes());
     out.extend_from_slice(head);
     out.extend_from_slice(tail);
+    checksum::append(out, start);
+}
+
+/// Appends a packet with one parity symbol.
+pub fn encode_parity(
+    out: &mut Vec<u8>,
+    session: SessionId,
+    number: PacketNumber,
+    of: ParityOf,
+    payload: &[u8],
+) {
+    let start = out.len();
+    out.reserve(payload.len().saturating_add(PARITY_OVERHEAD));
+    Header {
+        kind: Kind::Parity,
+        session,
+        number,
+    }
+    .encode(out);
+    out.extend_from_slice(&of.bits().to_be_bytes());
+    out.extend_from_slice(payload);
     checksum::append(out, start);
 }
 

@@ -6,7 +6,7 @@ use super::header::{HEADER_LEN, Header, Invariant, Kind, VERSION, VERSION_LIST};
 use super::message::{Message, Verdict, WireEntry};
 use super::packet::{
     DATA_OVERHEAD, FRAMES_OVERHEAD, FrameWriter, MAX_VERSIONS, Packet, encode_data,
-    encode_data_parts, encode_part, encode_versions,
+    encode_data_parts, encode_parity, encode_part, encode_versions,
 };
 use super::{DecodeError, tlv};
 use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM};

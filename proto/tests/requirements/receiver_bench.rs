@@ -11,7 +11,7 @@ use xfer_proto::machine::{Input, Machine, Output, Received};
 use xfer_proto::manifest::{Entry, EntryKind};
 use xfer_proto::router::{DropReason, Route, Router, RouterConfig};
 use xfer_proto::session::IncomingSession;
-use xfer_proto::storage::{Completion, Done, OpId, Prepared, StorageOp};
+use xfer_proto::storage::{Completion, Done, OpId, Prepared, ReadBlock, StorageOp};
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::{Ecn, TransmitBuf};
 use xfer_proto::wire::frame::{Block, Frame, Hello, Ping};
@@ -307,7 +307,18 @@ impl Bench {
                 (op, Done::Committed)
             }
             StorageOp::Discard { .. } => return None,
-            StorageOp::Read { .. } | StorageOp::Finish { .. } => panic!("that is the sender's"),
+            StorageOp::Read {
+                op,
+                file,
+                offset,
+                len,
+                ..
+            } => {
+                let bytes = &self.content[&file].1[offset as usize..][..len as usize];
+                let data = bytes.to_vec().into();
+                (op, Done::Read(ReadBlock { data, leaf: None }))
+            }
+            StorageOp::Finish { .. } => panic!("that is the sender's"),
         })
     }
 }

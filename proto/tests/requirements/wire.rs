@@ -6,7 +6,7 @@ use xfer_proto::recovery::control::ControlReceiver;
 use xfer_proto::wire::frame::{Ack, BlockAck, Frame, Report};
 use xfer_proto::wire::header::{Header, Kind};
 use xfer_proto::wire::message::Message;
-use xfer_proto::wire::packet::{FrameWriter, Packet};
+use xfer_proto::wire::packet::{FrameWriter, Packet, ParityOf};
 
 pub(crate) const ID: SessionId = SessionId(0xfeed_beef);
 pub(crate) const TAG: u64 = 0x7a67;
@@ -60,6 +60,8 @@ pub(crate) struct Seen {
     pub chunks: Vec<(u64, usize)>,
     /// Chunk numbers, offsets and contents of parts.
     pub parts: Vec<(u64, usize, Vec<u8>)>,
+    /// Parity symbols.
+    pub parities: Vec<(ParityOf, Vec<u8>)>,
     /// Codes of closing frames; `None` for a good end.
     pub closes: Vec<Option<ErrorCode>>,
     control: ControlReceiver,
@@ -87,6 +89,15 @@ impl Seen {
                 self.headers.push(header);
                 self.parts
                     .push((chunk, usize::from(offset), payload.to_vec()));
+            }
+            Packet::Parity {
+                header,
+                of,
+                payload,
+            } => {
+                assert_eq!(header.session, ID);
+                self.headers.push(header);
+                self.parities.push((of, payload.to_vec()));
             }
             Packet::Frames {
                 header,

@@ -139,12 +139,22 @@ impl SinkStore {
                 self.discard((session, file), keep);
                 return None;
             }
-            StorageOp::Read { op, .. }
-            | StorageOp::Finish { op, .. }
+            StorageOp::Read {
+                op,
+                file,
+                offset,
+                len,
+                ..
+            } => (
+                op,
+                self.read_back((session, file), offset, len as usize)
+                    .map(Done::Read),
+            ),
+            StorageOp::Finish { op, .. }
             | StorageOp::DigestExisting { op, .. }
             | StorageOp::Write { op, .. }
             | StorageOp::Commit { op, .. } => {
-                (op, Err(internal("read a source at the receiving end")))
+                (op, Err(internal("finish a source at the receiving end")))
             }
         })
     }

@@ -13,7 +13,7 @@ use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::Entry;
-use xfer_proto::storage::Leaf;
+use xfer_proto::storage::{Leaf, ReadBlock};
 
 /// Verified leaves are synced when the last sync is so long ago. A sync holds every session up, and
 /// only a power cut makes it worth something: a killed process loses nothing of what is journaled.
@@ -80,24 +80,48 @@ impl SinkStore {
         while running.next < end {
             // At most READ_BACK, so the cast loses nothing.
             let len = (end - running.next).min(READ_BACK) as usize;
-            let Some(file) = self.open.get_mut(&key) else {
-                return Err(internal("hash a file that is not open"));
-            };
             let start = make_room(&mut buffer, len);
-            let got = match sys::read_exact_at(file, &mut buffer, len, running.next) {
-                Ok(got) if got == len => got,
-                other => {
-                    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
-                    let error = other.err().unwrap_or_else(short);
-                    let (entry, _) = self.receiving(key)?;
-                    return Err(sink_failure("read back", &entry.name, &error));
-                }
-            };
+            self.read_written(key, &mut buffer, len, running.next)?;
             let read_back = buffer.get(start..).unwrap_or_default();
             running.hasher.update(read_back);
-            running.next += got as u64;
+            running.next += len as u64;
         }
         Ok(running.hasher.finish())
+    }
+
+    /// Reads bytes of the partial file that were written.
+    pub(super) fn read_back(
+        &mut self,
+        key: Key,
+        offset: u64,
+        len: usize,
+    ) -> Result<ReadBlock, Failure> {
+        self.ensure_open(key)?;
+        let mut data = Vec::new();
+        self.read_written(key, &mut data, len, offset)?;
+        Ok(ReadBlock {
+            data: data.into(),
+            leaf: None,
+        })
+    }
+
+    fn read_written(
+        &mut self,
+        key: Key,
+        buffer: &mut Vec<u8>,
+        len: usize,
+        offset: u64,
+    ) -> Result<(), Failure> {
+        let Some(file) = self.open.get_mut(&key) else {
+            return Err(internal("read a file that is not open"));
+        };
+        let read = sys::read_exact_at(file, buffer, len, offset);
+        let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let Some(error) = read.map_or_else(Some, |got| (got < len).then(short)) else {
+            return Ok(());
+        };
+        let (entry, _) = self.receiving(key)?;
+        Err(sink_failure("read back", &entry.name, &error))
     }
 
     pub(super) fn checkpoint(&mut self, key: Key, leaves: &[Leaf]) -> Result<(), Failure> {

@@ -29,11 +29,12 @@ const DATAGRAMS_EACH: u64 = 1_024;
 /// A token of today: a time, and a hash that nobody without the secret can make.
 const TOKEN_LEN: usize = 24;
 /// Every kind whose content may be anything.
-const KINDS_OF_PACKETS: [Kind; 6] = [
+const KINDS_OF_PACKETS: [Kind; 7] = [
     Kind::Hello,
     Kind::Retry,
     Kind::Data,
     Kind::Part,
+    Kind::Parity,
     Kind::Control,
     Kind::Reset,
 ];

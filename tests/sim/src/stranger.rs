@@ -110,6 +110,7 @@ impl Stranger {
             Kind::Retry,
             Kind::Data,
             Kind::Part,
+            Kind::Parity,
             Kind::Control,
             Kind::Reset,
         ];

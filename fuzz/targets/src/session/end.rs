@@ -144,6 +144,7 @@ impl<M: Machine> End<M> {
                 Ok(
                     Packet::Data { header, .. }
                     | Packet::Part { header, .. }
+                    | Packet::Parity { header, .. }
                     | Packet::Frames { header, .. },
                 ) => header,
                 other => panic!("sent what cannot be read: {other:?}"),

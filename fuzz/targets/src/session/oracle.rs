@@ -2,7 +2,8 @@
 
 use super::storage;
 use std::collections::{BTreeMap, BTreeSet};
-use xfer_proto::digest::{leaf_count, leaf_range, root};
+use std::ops::Range;
+use xfer_proto::digest::{LEAF_SIZE, leaf_count, leaf_range, root};
 use xfer_proto::id::{Digest, FileIndex};
 use xfer_proto::machine::Event;
 use xfer_proto::range_set::RangeSet;
@@ -88,7 +89,16 @@ impl Oracle {
             StorageOp::DigestExisting { file, .. } => {
                 assert!(!self.files.get(file).is_none_or(|state| state.is_over));
             }
-            StorageOp::Read { .. } | StorageOp::Finish { .. } => {}
+            StorageOp::Read {
+                file, offset, len, ..
+            } => {
+                // A sender prepares nothing.
+                if let Some(state) = self.files.get(file) {
+                    let end = offset + u64::from(*len);
+                    assert!(*len > 0 && state.has(*offset..end), "a read of a hole");
+                }
+            }
+            StorageOp::Finish { .. } => {}
         }
     }
 
@@ -140,6 +150,15 @@ impl Oracle {
 }
 
 impl File {
+    /// All of `bytes` was written, or is of leaves that were kept from an earlier session.
+    fn has(&self, bytes: Range<u64>) -> bool {
+        let is_kept = |gap: Range<u64>| {
+            let mut leaves = gap.start / LEAF_SIZE..=(gap.end - 1) / LEAF_SIZE;
+            leaves.all(|leaf| self.values.contains_key(&leaf))
+        };
+        self.written.gaps(bytes).all(is_kept)
+    }
+
     /// Every leaf was hashed or proven, and the digest is theirs.
     fn check_commit(&self, digest: Digest) {
         if self.size == 0 {

@@ -3,15 +3,14 @@
 use super::files::{InFile, Phase as FilePhase};
 use super::{IncomingSession, Phase};
 use crate::config::{MAX_INTEGRITY_RETRIES, MAX_RANGES};
-use crate::digest::{self, LEAF_SIZE, leaf_count};
+use crate::digest::{self, leaf_count};
 use crate::error::{ErrorCode, Failure};
 use crate::file::layout::Place;
 use crate::file::parts::{Taken, part_index};
 use crate::id::{Digest, FileIndex};
-use crate::manifest::EntryKind;
-use crate::storage::{Completion, Done, Leaf, OpId, Prepared, StorageOp};
+use crate::storage::{Completion, Done, Leaf, OpId, StorageOp};
 use crate::time::{Duration, Instant};
-use crate::wire::message::{MAX_LEAVES, Message, Verdict};
+use crate::wire::message::Verdict;
 use alloc::vec::Vec;
 
 /// What an operation was for.
@@ -21,6 +20,7 @@ pub(super) enum OpKind {
     Existing,
     Write { buffer: u64 },
     Hash { leaf: u64 },
+    ReadBack { offset: u64 },
     Checkpoint,
     Commit,
 }
@@ -214,7 +214,8 @@ impl IncomingSession {
     }
 
     pub(super) fn on_completion(&mut self, now: Instant, completion: Completion) {
-        let Some((file, kind)) = self.ops.remove(&completion.op) else {
+        let op = completion.op;
+        let Some((file, kind)) = self.ops.remove(&op) else {
             return;
         };
         match kind {
@@ -252,6 +253,7 @@ impl IncomingSession {
             (OpKind::Hash { leaf }, Ok(Done::Digest(value))) => {
                 self.on_hashed(now, file, leaf, value)
             }
+            (OpKind::ReadBack { offset }, result) => self.on_read_back(now, op, offset, result),
             (OpKind::Commit, Ok(Done::Committed)) => self.finish(now, file, Ok(Verdict::Committed)),
             (OpKind::Write { .. } | OpKind::Checkpoint, Ok(_)) => {}
             (OpKind::Checkpoint, Err(_)) => {}
@@ -262,145 +264,6 @@ impl IncomingSession {
             (_, Err(failure)) => self.finish(now, file, Err((failure, false))),
         }
         self.answer_files();
-    }
-
-    fn on_prepared(&mut self, now: Instant, file: FileIndex, prepared: Prepared) {
-        let Some(state) = self.files.get_mut(file) else {
-            return;
-        };
-        let was_held = state.phase == FilePhase::Replacing;
-        if prepared == Prepared::Existing {
-            if was_held {
-                // A file is held once: the sender would not bear a second time.
-                let failure = Failure::new(ErrorCode::INTERNAL, "storage gave a wrong answer");
-                return self.finish(now, file, Err((failure, false)));
-            }
-            return self.hold(file);
-        }
-        state.phase = FilePhase::Receiving;
-        let is_directory = state
-            .entry
-            .as_ref()
-            .is_some_and(|entry| entry.kind == EntryKind::Directory);
-        if was_held {
-            let chunks = self.files.layout.chunks(file);
-            self.received.remove(chunks);
-        }
-        if let Prepared::Partial {
-            leaves,
-            is_same_source,
-        } = prepared
-        {
-            self.resume(now, file, leaves, is_same_source);
-        }
-        if let Some(state) = self.files.get_mut(file) {
-            self.storage.extend(core::mem::take(&mut state.waiting));
-        }
-        if was_held {
-            self.control.push(&Message::Want { file });
-        }
-        if is_directory {
-            self.commit(file, digest::empty());
-        } else {
-            self.commit_if_whole(now, file);
-        }
-    }
-
-    /// A file of that name and size exists: no data is taken until the digests are compared.
-    fn hold(&mut self, file: FileIndex) {
-        let chunks = self.files.layout.chunks(file);
-        self.parts.forget(chunks.clone());
-        self.received.insert(chunks);
-        self.assembly.forget(file);
-        let Some(state) = self.files.get_mut(file) else {
-            return;
-        };
-        state.phase = FilePhase::Held;
-        self.files.restart(file);
-        self.drop_waiting(file);
-        self.control.push(&Message::Hold { file });
-        let op = self.op(file, OpKind::Existing);
-        self.storage
-            .push_back(StorageOp::DigestExisting { op, file });
-    }
-
-    /// What waits for the preparation of a file will not be asked of storage: it gives its memory
-    /// back.
-    pub(super) fn drop_waiting(&mut self, file: FileIndex) {
-        let Some(state) = self.files.get_mut(file) else {
-            return;
-        };
-        for op in core::mem::take(&mut state.waiting) {
-            self.drop_op(op);
-        }
-    }
-
-    fn drop_op(&mut self, op: StorageOp) {
-        let (StorageOp::Write { op, .. } | StorageOp::Hash { op, .. }) = op else {
-            return;
-        };
-        if let Some((_, OpKind::Write { buffer })) = self.ops.remove(&op) {
-            self.assembly.on_written(buffer);
-        }
-    }
-
-    /// What came of these leaves and waits for the preparation of the file is not written: they are
-    /// there, verified, and what came may be damaged.
-    fn drop_waiting_of(&mut self, file: FileIndex, mut leaves: Vec<u64>) {
-        let Some(state) = self.files.get_mut(file) else {
-            return;
-        };
-        leaves.sort_unstable();
-        // A write lies within one leaf.
-        let is_kept = |op: &StorageOp| match op {
-            StorageOp::Write { offset, .. } => leaves.binary_search(&(offset / LEAF_SIZE)).is_err(),
-            _ => true,
-        };
-        let (kept, dropped) = core::mem::take(&mut state.waiting)
-            .into_iter()
-            .partition::<Vec<_>, _>(is_kept);
-        state.waiting = kept;
-        dropped.into_iter().for_each(|op| self.drop_op(op));
-    }
-
-    /// Goes on from leaves that an earlier session received and verified.
-    fn resume(&mut self, now: Instant, file: FileIndex, leaves: Vec<Leaf>, is_same_source: bool) {
-        let mut taken: Vec<(u64, Digest)> = Vec::new();
-        for Leaf { index, value } in leaves {
-            let bytes = self.files.layout.leaf(file, index);
-            let Some(state) = self.files.leaf(file, index) else {
-                continue;
-            };
-            // What came in the first flight already counts like any other data.
-            if state.value.is_some() || state.is_hashing {
-                continue;
-            }
-            state.missing = 0;
-            state.value = Some(value);
-            state.is_resumed = true;
-            self.files.on_backed(file, index);
-            self.assembly.forget_range(file, bytes.clone());
-            let chunks = self.files.layout.chunks_within(file, bytes);
-            self.parts.forget(chunks.clone());
-            self.received.insert(chunks);
-            if let Some(state) = self.files.get_mut(file) {
-                state.open_leaves = state.open_leaves.saturating_sub(1);
-                state.started.get_or_insert(now);
-            }
-            taken.push((index, value));
-        }
-        self.drop_waiting_of(file, taken.iter().map(|leaf| leaf.0).collect());
-        for part in taken.chunks(MAX_LEAVES) {
-            self.control.push(&Message::Resume {
-                file,
-                is_same_source,
-                leaves: part.to_vec(),
-            });
-        }
-        // What the sender has said of these leaves before is held against what was kept.
-        for (leaf, _) in taken {
-            self.check_leaf(now, file, leaf);
-        }
     }
 
     fn on_hashed(&mut self, now: Instant, file: FileIndex, leaf: u64, value: Digest) {
@@ -457,6 +320,7 @@ impl IncomingSession {
             .files
             .reset_leaf(file, leaf, |chunk| received.contains(chunk));
         self.reporting.on_sent(chunks.end);
+        self.parity.forget(&chunks);
         self.received.remove(chunks);
         let bytes = self.files.layout.leaf(file, leaf);
         self.parts
@@ -487,7 +351,7 @@ impl IncomingSession {
         }
     }
 
-    fn commit(&mut self, file: FileIndex, digest: Digest) {
+    pub(super) fn commit(&mut self, file: FileIndex, digest: Digest) {
         if let Some(state) = self.files.get_mut(file) {
             state.phase = FilePhase::Committing;
         }

@@ -5,6 +5,8 @@ mod content;
 mod feedback;
 mod files;
 mod offers;
+mod parity;
+mod prepared;
 mod progress;
 
 use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, PROGRESS_WINDOW, ReceiverConfig};
@@ -89,6 +91,7 @@ pub struct IncomingSession {
     backlog: Backlog,
     /// Chunks of which some parts have come.
     parts: Parts,
+    parity: parity::Parity,
     books: books::Books,
     progress: progress::Progress,
     reporting: feedback::Reporting,
@@ -140,6 +143,7 @@ impl IncomingSession {
             assembly: Assembly::new(config.write_buffer, &config.memory),
             backlog: Backlog::default(),
             parts: Parts::default(),
+            parity: parity::Parity::new(&config.memory),
             books: books::Books::new(&config.memory),
             progress: progress::Progress::default(),
             reporting: feedback::Reporting::default(),
@@ -199,6 +203,7 @@ impl IncomingSession {
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
                     self.on_chunk(now, chunk, payload);
+                    self.recover_next(now);
                 }
             }
             Packet::Part {
@@ -209,6 +214,15 @@ impl IncomingSession {
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
                     self.on_part(now, chunk, usize::from(offset), payload);
+                }
+            }
+            Packet::Parity {
+                header,
+                of,
+                payload,
+            } if header.session == self.id && received.source == self.peer => {
+                if self.on_packet(now, header, &received) {
+                    self.on_parity(now, of, payload);
                 }
             }
             Packet::Frames {
@@ -373,6 +387,7 @@ impl IncomingSession {
         let entry = state.entry.take();
         let started = state.started.unwrap_or(now);
         self.parts.forget(chunks.clone());
+        self.parity.forget(&chunks);
         self.received.insert(chunks);
         self.drop_waiting(file);
         self.assembly.forget(file);

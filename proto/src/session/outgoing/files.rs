@@ -386,16 +386,22 @@ impl Files {
             place.offset / digest::LEAF_SIZE,
             (end - 1) / digest::LEAF_SIZE,
         );
-        let mut is_there = true;
         for leaf in first..=last {
             if self.blocks.data((place.file, leaf)).is_none() {
-                is_there = false;
                 want.extend(self.read_again((place.file, leaf)));
             }
         }
-        if !is_there {
-            return None;
-        }
+        self.pieces(chunk)
+    }
+
+    /// The same, as far as it is in memory.
+    pub fn pieces(&self, chunk: u64) -> Option<(&[u8], &[u8])> {
+        let place = self.layout.place(chunk)?;
+        let end = place.offset + place.len as u64;
+        let (first, last) = (
+            place.offset / digest::LEAF_SIZE,
+            (end - 1) / digest::LEAF_SIZE,
+        );
         let cut = |leaf: u64, from: u64, to: u64| -> Option<&[u8]> {
             let start = leaf * digest::LEAF_SIZE;
             let data = self.blocks.data((place.file, leaf))?;

@@ -5,6 +5,7 @@ mod feedback;
 mod files;
 mod handshake;
 mod holds;
+mod parity;
 mod path;
 mod renewal;
 mod stall;
@@ -84,6 +85,7 @@ pub struct OutgoingSession {
     report_counts: feedback::Counts,
     probe: transmit::Probe,
     tail: tail::Tail,
+    parity: parity::Parity,
     stall: stall::Stall,
     closing: closing::Closing,
     files: Files,
@@ -133,6 +135,7 @@ impl OutgoingSession {
             report_counts: feedback::Counts::default(),
             probe: transmit::Probe::default(),
             tail: tail::Tail::default(),
+            parity: parity::Parity::default(),
             stall: stall::Stall::default(),
             closing: closing::Closing::default(),
             storage: VecDeque::new(),

@@ -41,6 +41,8 @@ pub(super) struct Tail {
     copies: VecDeque<Copy>,
     /// Copies that went out.
     spent: u64,
+    /// Repairs of what the receiver recovers by itself, most likely.
+    likely: u64,
     /// The last chunks below this one were copied, or it was not worth it.
     copied_end: u64,
 }
@@ -113,9 +115,14 @@ impl Tail {
         (copy.is_among_few || self.spent < self.budget(packets)).then_some(copy.chunk)
     }
 
-    /// Copies that went out so far.
+    /// Copies that went out so far, and repairs that may turn out to be copies.
     pub fn copies_sent(&self) -> u64 {
-        self.spent
+        self.spent + self.likely
+    }
+
+    /// A chunk was repaired that the receiver may recover from parity.
+    pub fn on_likely_copy(&mut self) {
+        self.likely += 1;
     }
 
     /// The chunk that [`Self::next`] named went out, or cannot.

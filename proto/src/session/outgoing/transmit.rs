@@ -216,10 +216,14 @@ impl OutgoingSession {
             if self.write_part(out) {
                 continue;
             }
-            let Some(choice) = self.choose().or_else(|| self.choose_copy()) else {
-                break;
-            };
-            self.write_data(now, choice, out);
+            if let Some(choice) = self.choose() {
+                self.write_data(now, choice, out);
+            } else if !self.write_parity(out) {
+                let Some(copy) = self.choose_copy() else {
+                    break;
+                };
+                self.write_data(now, copy, out);
+            }
         }
         if out.is_empty() {
             self.on_nothing_to_send(now);
@@ -282,6 +286,8 @@ impl OutgoingSession {
                 }
                 if matches!(choice, Choice::Copy(_)) {
                     self.tail.on_sent();
+                } else if self.parity.is_pending(chunk, self.sent.lost_below()) {
+                    self.tail.on_likely_copy();
                 } else if self.files.is_all_sent() {
                     // Those that are known, or those that are likely among what is in flight.
                     let share = self.sent.loss();
@@ -302,8 +308,6 @@ impl OutgoingSession {
             files,
             storage,
             repair_from,
-            next_number,
-            tail,
             ..
         } = self;
         // Repairs sweep upwards and begin again: each block is read once a sweep, however often new
@@ -328,26 +332,29 @@ impl OutgoingSession {
                 .is_some()
                 .then_some(Choice::Fresh(chunk))
         })
-        .or_else(|| {
-            let chunk = tail.next(*next_number)?;
-            // A copy is worth no read. That also leaves out files that came to an end.
-            if !files.is_in_memory(chunk) {
-                tail.on_received(&(chunk..chunk + 1));
-                return None;
-            }
-            Some(Choice::Copy(chunk))
-        })
     }
 
     /// There was nothing to send: if that is because all was sent, the last of it may go again.
     fn choose_copy(&mut self) -> Option<Choice> {
-        if self.phase != Phase::Open || !self.files.is_all_sent() {
-            return None;
+        let copy = self.next_copy();
+        if copy.is_some() || self.phase != Phase::Open || !self.files.is_all_sent() {
+            return copy;
         }
         let flight = self.sent.in_flight() / self.path.packet_size().max(1) as u64;
         let (end, share) = (self.files.cursor(), self.sent.loss());
-        let is_new = self.tail.on_all_sent(end, flight, self.next_number, share);
-        is_new.then(|| self.choose()).flatten()
+        let is_new =
+            !self.parity.is_for(end) && self.tail.on_all_sent(end, flight, self.next_number, share);
+        is_new.then(|| self.next_copy()).flatten()
+    }
+
+    fn next_copy(&mut self) -> Option<Choice> {
+        let chunk = self.tail.next(self.next_number)?;
+        // A copy is worth no read. That also leaves out files that came to an end.
+        if !self.files.is_in_memory(chunk) {
+            self.tail.on_received(&(chunk..chunk + 1));
+            return None;
+        }
+        Some(Choice::Copy(chunk))
     }
 
     /// Everything is sent, or waits for a read or an answer.

@@ -141,6 +141,11 @@ proptest! {
                 encode_part(&mut again, header.session, header.number, at, payload, &[]);
                 prop_assert_eq!(again, packet);
             }
+            Ok(Packet::Parity { header, of, payload }) => {
+                let mut again = Vec::new();
+                encode_parity(&mut again, header.session, header.number, of, payload);
+                prop_assert_eq!(again, packet);
+            }
             Ok(Packet::Versions { session, versions }) => {
                 prop_assert!((1..=MAX_VERSIONS).contains(&versions.len()));
                 let fixed = [&[0, 0], session.0.to_be_bytes().as_slice()].concat();
@@ -250,7 +255,7 @@ fn headers_of_other_versions_and_kinds_are_told_apart() {
             (version, SessionId(3))
         );
     }
-    for kind in [0].into_iter().chain(7..16) {
+    for kind in [0].into_iter().chain(8..16) {
         let other = with_first(VERSION << 4 | kind);
         assert_eq!(Packet::decode(&other), Err(DecodeError::Kind(kind)));
     }

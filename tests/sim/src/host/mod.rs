@@ -135,6 +135,17 @@ fn describe(datagram: &[u8]) -> String {
             header.number,
             payload.len()
         ),
+        Ok(Packet::Parity {
+            header,
+            of,
+            payload,
+        }) => format!(
+            "{len} bytes: {:?} parity {} of chunks {:?}, {} bytes",
+            header.number,
+            of.index,
+            of.chunks(),
+            payload.len()
+        ),
         Ok(Packet::Frames { header, frames, .. }) => {
             let frames: Vec<String> = frames.iter().map(describe_frame).collect();
             format!(

@@ -112,14 +112,7 @@ impl ReceiverHost {
         let live = self.sessions.values().map(|slot| slot.machine.stats());
         ended
             .chain(live)
-            .fold(ReceiverStats::default(), |sum, stats| ReceiverStats {
-                sent_bytes: sum.sent_bytes + stats.sent_bytes,
-                received_bytes: sum.received_bytes + stats.received_bytes,
-                received_packets: sum.received_packets + stats.received_packets,
-                duplicate_chunks: sum.duplicate_chunks + stats.duplicate_chunks,
-                duplicate_packets: sum.duplicate_packets + stats.duplicate_packets,
-                invalid_packets: sum.invalid_packets + stats.invalid_packets,
-            })
+            .fold(ReceiverStats::default(), |sum, stats| sum.plus(&stats))
     }
 
     /// What it did so far.

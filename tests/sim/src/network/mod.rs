@@ -329,8 +329,8 @@ fn corrupt(data: &mut [u8], rng: &mut Rng) {
 /// Makes the checksum of a damaged data packet right again. Control packets are spared: without a
 /// key nothing protects them against a change that knows the checksum.
 fn repair_checksum(data: &mut Vec<u8>) {
-    if Header::decode(data).is_ok_and(|(header, _)| matches!(header.kind, Kind::Data | Kind::Part))
-    {
+    let is_content = |kind| matches!(kind, Kind::Data | Kind::Part | Kind::Parity);
+    if Header::decode(data).is_ok_and(|(header, _)| is_content(header.kind)) {
         data.truncate(data.len().saturating_sub(CHECKSUM_LEN));
         checksum::append(data, 0);
     }

@@ -4,13 +4,14 @@ use super::partial::Partial;
 use super::{Failures, OpFailure, OpKind};
 use crate::content::Content;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::{Digest, FileIndex, SessionId};
 use xfer_proto::manifest::{Entry, EntryKind, Name};
 use xfer_proto::rng::Rng;
-use xfer_proto::storage::{Done, Leaf, Prepared, StorageOp};
+use xfer_proto::storage::{Done, Leaf, Prepared, ReadBlock, StorageOp};
 
 /// What happens to a file whose name is taken by another content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,9 +194,10 @@ impl Disk {
             StorageOp::Hash { file, leaf, .. } => self.hash(session, *file, *leaf),
             StorageOp::Checkpoint { file, leaves, .. } => self.checkpoint(session, *file, leaves),
             StorageOp::Commit { file, digest, .. } => self.commit(session, *file, *digest),
-            StorageOp::Read { .. } | StorageOp::Finish { .. } => {
-                Err("a receiver asked to read a source".into())
-            }
+            StorageOp::Read {
+                file, offset, len, ..
+            } => self.read_back(session, *file, *offset..*offset + u64::from(*len)),
+            StorageOp::Finish { .. } => Err("a receiver asked to finish a source".into()),
         };
         Some(result.unwrap_or_else(|breach| {
             self.violations.push(breach.clone());
@@ -313,6 +315,21 @@ impl Disk {
             return Err(format!("wrong bytes in {offset}..{end} of {file:?}"));
         }
         Ok(Ok(Done::Written))
+    }
+
+    fn read_back(&mut self, session: SessionId, file: FileIndex, bytes: Range<u64>) -> Outcome {
+        let (content, open) = writable(&self.sources, &mut self.open, session, file)?;
+        let partial = open.partial.as_ref().ok_or("a read beside the partial")?;
+        if open.has_failed {
+            return Ok(Err(Failure::from(ErrorCode::STORAGE_IO)));
+        }
+        if bytes.is_empty() || !partial.has(bytes.clone()) {
+            return Err(format!(
+                "read of {bytes:?} of {file:?} before it was written"
+            ));
+        }
+        let data = partial.read(content, bytes).into();
+        Ok(Ok(Done::Read(ReadBlock { data, leaf: None })))
     }
 
     fn hash(&mut self, session: SessionId, file: FileIndex, leaf: u64) -> Outcome {

@@ -91,6 +91,17 @@ impl Partial {
         clean && self.has(range)
     }
 
+    /// What is there of `range`.
+    pub(super) fn read(&self, content: &Content, range: Range<u64>) -> Vec<u8> {
+        let mut data = content.read(range.clone());
+        let wrong = (range.start..).zip(&mut data).filter(|(at, _)| {
+            let next = self.now.wrong.first_from(*at);
+            next == Some(*at)
+        });
+        wrong.for_each(|(_, byte)| *byte = !*byte);
+        data
+    }
+
     /// The value of leaf `index` as it is on the disk.
     pub(super) fn leaf(&self, content: &Content, index: u64) -> Digest {
         let (start, end) = leaf_range(content.size(), index);

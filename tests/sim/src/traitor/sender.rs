@@ -8,7 +8,7 @@ use xfer_proto::manifest::{EntryKind, Timestamp};
 use xfer_proto::wire::frame::{Ack, BlockAck, Frame, Ping};
 use xfer_proto::wire::header::{Header, Kind};
 use xfer_proto::wire::message::{Message, WireEntry};
-use xfer_proto::wire::packet::{Packet, encode_data};
+use xfer_proto::wire::packet::{Packet, ParityOf, encode_data, encode_parity};
 
 /// Names that a receiver must not follow, and one that it may.
 const NAMES: [&[u8]; 8] = [
@@ -22,7 +22,7 @@ const NAMES: [&[u8]; 8] = [
     b"evil",
 ];
 /// Kinds of lies.
-pub(crate) const SENDER_LIES: u64 = 10;
+pub(crate) const SENDER_LIES: u64 = 11;
 
 impl Traitor {
     pub(super) fn lie_as_sender(
@@ -35,6 +35,7 @@ impl Traitor {
             Packet::Data { header, chunk, .. } | Packet::Part { header, chunk, .. } => {
                 (*header, *chunk)
             }
+            Packet::Parity { header, of, .. } => (*header, of.first),
             Packet::Frames { header, .. } => (*header, 0),
             Packet::Versions { .. } => return Vec::new(),
         };
@@ -77,6 +78,7 @@ impl Traitor {
             6 => self.goodbye(control),
             7 => self.greeting(header),
             8 => return self.copies(data).into_iter().map(|it| (None, it)).collect(),
+            9 => self.false_parity(header, packet, place),
             _ => {
                 // Under another address, also one that somebody else has.
                 let host = self.rng.below(4) as u8;
@@ -100,6 +102,25 @@ impl Traitor {
         let mut lie = Vec::new();
         encode_data(&mut lie, self.session, header.number, chunk, &payload);
         lie
+    }
+
+    /// Parity of chunks near the one of the packet, which it is not.
+    fn false_parity(&mut self, header: Header, packet: &Packet<'_>, place: u64) -> Vec<u8> {
+        let len = match packet {
+            Packet::Data { payload, .. } => payload.len(),
+            _ => self.rng.below(2_000) as usize,
+        };
+        let first = place.saturating_sub(self.rng.below(40));
+        let (count, index) = (1 + self.rng.below(80) as u8, self.rng.below(4) as u8);
+        let symbol: Vec<u8> = (0..len).map(|_| self.rng.next_u64() as u8).collect();
+        match ParityOf::new(first, count, index) {
+            Some(of) => {
+                let mut lie = Vec::new();
+                encode_parity(&mut lie, header.session, header.number, of, &symbol);
+                lie
+            }
+            None => self.false_chunk(header, packet),
+        }
     }
 
     /// In place of a block of the stream: another message.

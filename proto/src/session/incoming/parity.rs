@@ -1,0 +1,282 @@
+//! Parity over chunks: where as much of it has come as is missing, what is missing is recovered
+//! without a round trip (SPEC.md, `parity`).
+//!
+//! Only parity is held in memory; the chunks that have come are read back from storage, one block
+//! at a time.
+
+// What it computes with comes from a peer.
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
+
+use super::content::OpKind;
+use super::files::Phase as FilePhase;
+use super::{IncomingSession, Phase};
+use crate::config::{MAX_PARITY_BLOCK, MAX_PARITY_HELD};
+use crate::error::Failure;
+use crate::fec;
+use crate::id::FileIndex;
+use crate::memory::{MemoryPool, Share};
+use crate::range_set::RangeSet;
+use crate::storage::{Done, OpId, ReadBlock, StorageOp};
+use crate::time::Instant;
+use crate::wire::packet::ParityOf;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// First chunk of a block and number of its chunks.
+type BlockKey = (u64, u8);
+
+/// Parity that has come, and the block that is being recovered.
+#[derive(Debug)]
+pub(super) struct Parity {
+    /// Symbols by index.
+    blocks: BTreeMap<BlockKey, BTreeMap<u8, Vec<u8>>>,
+    recovery: Option<Recovery>,
+    /// What is held: the symbols, and the chunks of the block that is being recovered.
+    memory: Share,
+}
+
+/// A block whose chunks are read back.
+#[derive(Debug)]
+struct Recovery {
+    block: BlockKey,
+    /// The chunks, and where in their file the first begins.
+    content: Vec<u8>,
+    start: u64,
+    missing: Vec<u8>,
+    reads: BTreeSet<OpId>,
+}
+
+impl Parity {
+    pub fn new(pool: &MemoryPool) -> Self {
+        Self {
+            blocks: BTreeMap::new(),
+            recovery: None,
+            memory: pool.extra_share(),
+        }
+    }
+
+    /// Keeps a symbol where there is memory for it.
+    fn keep(&mut self, of: ParityOf, symbol: &[u8]) {
+        let len = symbol.len() as u64;
+        let block = self.blocks.entry((of.first, of.count)).or_default();
+        let is_new = !block.contains_key(&of.index);
+        let held = self.memory.held().saturating_add(len);
+        if is_new && held <= MAX_PARITY_HELD && self.memory.take_spare(len) {
+            block.insert(of.index, symbol.to_vec());
+        } else if block.is_empty() {
+            self.blocks.remove(&(of.first, of.count));
+        }
+    }
+
+    fn remove(&mut self, key: BlockKey) {
+        let symbols = self.blocks.remove(&key).unwrap_or_default();
+        let bytes: usize = symbols.values().map(Vec::len).sum();
+        self.memory.give(bytes as u64);
+    }
+
+    fn end_recovery(&mut self) -> Option<Recovery> {
+        let recovery = self.recovery.take()?;
+        self.memory.give(recovery.content.len() as u64);
+        Some(recovery)
+    }
+
+    /// Nothing of `chunks` is to be recovered any more.
+    pub fn forget(&mut self, chunks: &Range<u64>) {
+        let touches = |key: &BlockKey| {
+            let block = chunks_of(*key);
+            block.start < chunks.end && chunks.start < block.end
+        };
+        let gone: Vec<BlockKey> = self.blocks.keys().copied().filter(touches).collect();
+        gone.into_iter().for_each(|key| self.remove(key));
+        if self.recovery.as_ref().is_some_and(|it| touches(&it.block)) {
+            self.end_recovery();
+        }
+    }
+
+    /// A block that lacks something, but no more than there is parity. Those that lack nothing are
+    /// forgotten.
+    fn next_recoverable(&mut self, received: &RangeSet) -> Option<BlockKey> {
+        let keys: Vec<BlockKey> = self.blocks.keys().copied().collect();
+        for key in keys {
+            let missing: u64 = received
+                .gaps(chunks_of(key))
+                .map(|gap| gap.end.saturating_sub(gap.start))
+                .sum();
+            let symbols = self.blocks.get(&key).map_or(0, BTreeMap::len) as u64;
+            match missing {
+                0 => self.remove(key),
+                missing if missing <= symbols => return Some(key),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+fn chunks_of((first, count): BlockKey) -> Range<u64> {
+    first..first.saturating_add(u64::from(count))
+}
+
+impl IncomingSession {
+    pub(super) fn on_parity(&mut self, now: Instant, of: ParityOf, symbol: &[u8]) {
+        let (chunks, layout) = (of.chunks(), &self.files.layout);
+        let last = chunks.end.saturating_sub(1);
+        let (Some(file), last) = (layout.file_of(chunks.start), layout.file_of(last)) else {
+            if self.files.total.is_some() {
+                self.violation(now, "it sent parity of chunks that do not exist");
+            }
+            return;
+        };
+        let size = layout.chunk_size();
+        let bytes = size.saturating_mul(u64::from(of.count));
+        let is_beyond = last.is_none() && self.files.total.is_none();
+        if symbol.len() as u64 != size
+            || bytes > MAX_PARITY_BLOCK
+            || (last != Some(file) && !is_beyond)
+        {
+            return self.violation(now, "it sent parity that no block has");
+        }
+        if !is_beyond && self.is_receiving(file) {
+            self.parity.keep(of, symbol);
+            self.recover_next(now);
+        }
+    }
+
+    fn is_receiving(&self, file: FileIndex) -> bool {
+        let state = self.files.get(file);
+        state.is_some_and(|state| state.phase == FilePhase::Receiving)
+    }
+
+    /// Begins with the next block of which enough has come, unless one is being recovered.
+    pub(super) fn recover_next(&mut self, now: Instant) {
+        while self.phase == Phase::Open && self.parity.recovery.is_none() {
+            let Some(key) = self.parity.next_recoverable(&self.received) else {
+                return;
+            };
+            if !self.read_back(key) {
+                // Without memory for it the missing chunks are asked for as always.
+                self.parity.remove(key);
+            }
+            self.recover_if_read(now);
+        }
+    }
+
+    /// Asks for the chunks of a block that have come; answers whether there was memory for them.
+    fn read_back(&mut self, key: BlockKey) -> bool {
+        let size = self.files.layout.chunk_size();
+        let len = size.saturating_mul(u64::from(key.1));
+        let Some(place) = self.files.layout.place(key.0) else {
+            return false;
+        };
+        if !self.parity.memory.take_spare(len) {
+            return false;
+        }
+        let end = self.files.layout.size(place.file);
+        let end = place.offset.saturating_add(len).min(end);
+        // What is read must have been asked to be written.
+        self.assembly.flush(place.file, place.offset..end);
+        self.ask_writes();
+        let mut reads = BTreeSet::new();
+        let mut missing = Vec::new();
+        let mut from = place.offset;
+        let at = |chunk: u64| {
+            let chunks = chunk.saturating_sub(key.0);
+            place.offset.saturating_add(chunks.saturating_mul(size))
+        };
+        let mut gaps: Vec<Range<u64>> = self.received.gaps(chunks_of(key)).collect();
+        let behind = chunks_of(key).end;
+        gaps.push(behind..behind);
+        for gap in gaps {
+            let to = at(gap.start).min(end);
+            if from < to {
+                let op = self.op(place.file, OpKind::ReadBack { offset: from });
+                reads.insert(op);
+                self.storage.push_back(StorageOp::Read {
+                    op,
+                    file: place.file,
+                    offset: from,
+                    len: to.saturating_sub(from) as u32,
+                    digest: false,
+                });
+            }
+            from = at(gap.end);
+            missing.extend(gap.map(|chunk| chunk.saturating_sub(key.0) as u8));
+        }
+        self.parity.recovery = Some(Recovery {
+            block: key,
+            content: vec![0; len as usize],
+            start: place.offset,
+            missing,
+            reads,
+        });
+        true
+    }
+
+    /// Chunks that had come were read back, or not: then what is missing is asked for as always.
+    pub(super) fn on_read_back(
+        &mut self,
+        now: Instant,
+        op: OpId,
+        offset: u64,
+        result: Result<Done, Failure>,
+    ) {
+        let Some(recovery) = self.parity.recovery.as_mut() else {
+            return;
+        };
+        if !recovery.reads.remove(&op) {
+            return;
+        }
+        let start = offset.saturating_sub(recovery.start) as usize;
+        let place = recovery.content.get_mut(start..).unwrap_or_default();
+        match result {
+            Ok(Done::Read(ReadBlock { data, .. })) if data.len() <= place.len() => {
+                let place = place.get_mut(..data.len()).unwrap_or_default();
+                place.copy_from_slice(&data);
+            }
+            _ => {
+                let chunks = chunks_of(recovery.block);
+                self.parity.forget(&chunks);
+            }
+        }
+        self.recover_if_read(now);
+        self.recover_next(now);
+    }
+
+    /// Recovers what is missing once all that had come is read back.
+    fn recover_if_read(&mut self, now: Instant) {
+        let is_read = |recovery: &Recovery| recovery.reads.is_empty();
+        if !self.parity.recovery.as_ref().is_some_and(is_read) {
+            return;
+        }
+        let Some(recovery) = self.parity.end_recovery() else {
+            return;
+        };
+        let symbols = self.parity.blocks.get(&recovery.block);
+        let found = symbols.and_then(|symbols| {
+            let parities: Vec<(u8, &[u8])> = symbols
+                .iter()
+                .map(|(index, symbol)| (*index, symbol.as_slice()))
+                .collect();
+            let size = self.files.layout.chunk_size() as usize;
+            let present: Vec<(u8, &[u8])> = (0..recovery.block.1)
+                .zip(recovery.content.chunks_exact(size))
+                .filter(|(position, _)| !recovery.missing.contains(position))
+                .collect();
+            fec::recover(size, &present, &recovery.missing, &parities)
+        });
+        self.parity.remove(recovery.block);
+        for (position, symbol) in recovery.missing.iter().zip(found.unwrap_or_default()) {
+            let chunk = recovery.block.0.saturating_add(u64::from(*position));
+            let place = self.files.layout.place(chunk);
+            let content = place.and_then(|place| symbol.get(..place.len));
+            if let Some(content) = content
+                && !self.received.contains(chunk)
+            {
+                self.stats.recovered_chunks = self.stats.recovered_chunks.saturating_add(1);
+                self.on_chunk(now, chunk, content);
+            }
+        }
+    }
+}

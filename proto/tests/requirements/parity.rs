@@ -1,0 +1,190 @@
+//! Parity over the last chunks (SPEC.md, `parity`).
+
+use crate::receiver_bench::{self, CHUNK};
+use crate::sender_bench::{self, content};
+use crate::wire::{ID, missing};
+use xfer_proto::digest::leaf_value;
+use xfer_proto::error::ErrorCode;
+use xfer_proto::fec;
+use xfer_proto::id::PacketNumber;
+use xfer_proto::time::Duration;
+use xfer_proto::wire::frame::{Frame, GapRun};
+use xfer_proto::wire::header::Kind;
+use xfer_proto::wire::message::Message;
+use xfer_proto::wire::packet::{ParityOf, encode_parity};
+
+const CHUNKS: usize = 20;
+
+/// A receiver of a file whose last chunk is short, and the file.
+fn receiving() -> (receiver_bench::Bench, Vec<u8>) {
+    let bytes = content(0, 0, CHUNKS * CHUNK - 100);
+    let mut bench = receiver_bench::Bench::open();
+    bench.offer_all(&[("a", bytes.len() as u64)]);
+    (bench, bytes)
+}
+
+fn symbol(bytes: &[u8], of: ParityOf) -> Vec<u8> {
+    let chunks = bytes.chunks(CHUNK).skip(of.first as usize);
+    let chunks = chunks.take(usize::from(of.count));
+    fec::parity(of.index, CHUNK, chunks.map(|chunk| (chunk, &[][..])))
+}
+
+fn deliver(bench: &mut receiver_bench::Bench, of: ParityOf, symbol: &[u8]) {
+    let number = PacketNumber(bench.take_number());
+    let mut packet = Vec::new();
+    encode_parity(&mut packet, ID, number, of, symbol);
+    bench.deliver(&packet);
+}
+
+fn of(first: u64, count: u8, index: u8) -> ParityOf {
+    ParityOf::new(first, count, index).unwrap()
+}
+
+#[test]
+fn what_parity_brings_back_counts_as_received() {
+    // SPEC: R-parity-5
+    let (mut bench, bytes) = receiving();
+    let lost = [6, 11, CHUNKS as u64 - 1];
+    for (chunk, payload) in (0..).zip(bytes.chunks(CHUNK)) {
+        if !lost.contains(&chunk) {
+            bench.data(chunk, payload);
+        }
+    }
+    let block = |index| of(4, CHUNKS as u8 - 4, index);
+    for index in [0, 7, 7] {
+        deliver(&mut bench, block(index), &symbol(&bytes, block(index)));
+    }
+    bench.ping(CHUNKS as u64);
+    let report = bench.seen.last_report().clone();
+    assert_eq!(missing(&report).len(), 3, "two symbols are not enough");
+    deliver(&mut bench, block(3), &symbol(&bytes, block(3)));
+    bench.ping(CHUNKS as u64);
+    let report = bench.seen.last_report().clone();
+    assert_eq!(
+        (report.first_missing, report.duplicates),
+        (CHUNKS as u64, 0)
+    );
+    bench.eof(0, &bytes, leaf_value(bytes.len() as u64, 0, &bytes));
+    assert_eq!(bench.committed.len(), 1);
+    assert_eq!(bench.written(0), bytes);
+}
+
+#[test]
+fn a_chunk_that_comes_late_makes_parity_enough() {
+    let (mut bench, bytes) = receiving();
+    bench.send(2, &bytes[2 * CHUNK..]);
+    let block = of(0, CHUNKS as u8, 1);
+    deliver(&mut bench, block, &symbol(&bytes, block));
+    bench.data(1, &bytes[CHUNK..2 * CHUNK]);
+    bench.ping(CHUNKS as u64);
+    assert_eq!(bench.seen.last_report().first_missing, CHUNKS as u64);
+}
+
+#[test]
+fn wrong_parity_is_found_like_any_damage() {
+    // SPEC: R-parity-5
+    let (mut bench, bytes) = receiving();
+    bench.send(1, &bytes[CHUNK..]);
+    bench.eof(0, &bytes, leaf_value(bytes.len() as u64, 0, &bytes));
+    let block = of(0, CHUNKS as u8, 0);
+    let mut wrong = symbol(&bytes, block);
+    wrong[9] ^= 1;
+    deliver(&mut bench, block, &wrong);
+    assert!(bench.committed.is_empty());
+    bench.ping(CHUNKS as u64);
+    assert_eq!(bench.seen.last_report().first_missing, 0);
+    bench.send(0, &bytes);
+    assert_eq!(bench.committed.len(), 1);
+    assert_eq!(bench.written(0), bytes);
+}
+
+#[test]
+fn parity_that_no_block_has_ends_the_session() {
+    // SPEC: R-parity-4
+    let chunks = CHUNKS as u8;
+    let cases = [
+        (of(0, chunks, 0), CHUNK - 1),
+        (of(0, chunks, 0), CHUNK + 1),
+        (of(0, chunks, 0), 0),
+        (of(1, chunks, 0), CHUNK),
+        (of(CHUNKS as u64, 1, 0), CHUNK),
+        (of(1 << 47, 1, 0), CHUNK),
+    ];
+    for (of, len) in cases {
+        let (mut bench, _) = receiving();
+        deliver(&mut bench, of, &vec![1; len]);
+        assert_eq!(
+            bench.seen.closes,
+            [Some(ErrorCode::PROTOCOL)],
+            "{of:?} {len}"
+        );
+    }
+    let mut bench = receiver_bench::Bench::open();
+    bench.offer_all(&[("a", 3 * CHUNK as u64), ("b", 3 * CHUNK as u64)]);
+    deliver(&mut bench, of(2, 2, 0), &[1; CHUNK]);
+    assert_eq!(bench.seen.closes, [Some(ErrorCode::PROTOCOL)], "two files");
+    let mut bench = receiver_bench::Bench::listening(Default::default());
+    bench.hello(8_952);
+    bench.offer_all(&[("a", 1 << 20)]);
+    deliver(&mut bench, of(0, 59, 0), &[1; 8_922]);
+    assert_eq!(bench.seen.closes, [Some(ErrorCode::PROTOCOL)], "too much");
+}
+
+#[test]
+fn parity_that_comes_before_the_whole_offer_waits_for_nothing() {
+    let mut bench = receiver_bench::Bench::open();
+    bench.offer(0, &[("a", 3 * CHUNK as u64)]);
+    deliver(&mut bench, of(2, 2, 0), &[1; CHUNK]);
+    deliver(&mut bench, of(9, 2, 0), &[1; CHUNK]);
+    assert!(bench.seen.closes.is_empty());
+}
+
+#[test]
+fn the_last_flight_of_a_lossy_path_has_parity_behind_it() {
+    // SPEC: R-parity-2, R-parity-3, R-parity-6
+    let ms = Duration::from_millis(1);
+    let (first, second) = (400, 300);
+    let size = sender_bench::CHUNK;
+    let mut bench = sender_bench::Bench::with_token(&[first * size, second * size - 50]);
+    bench.say(&Message::Answer { through: 2 });
+    let (mut reported, mut lost) = (0, 0);
+    while bench.seen.chunks.len() < (first + second) as usize {
+        let sent = bench.seen.headers.len() as u64;
+        lost += (sent - reported) / 20;
+        reported = sent;
+        let report = bench.a_report(|report| report.received -= lost);
+        // It takes its time, so that a round trip is long enough to be worth parity.
+        bench.wait(20 * ms);
+        bench.control(&[Frame::Report(report)]);
+    }
+    bench.wait(10 * ms);
+    let parities = bench.seen.parities.clone();
+    assert!(!parities.is_empty());
+    for (of, symbol) in parities {
+        let file = usize::from(of.first >= first);
+        let start = if file == 0 { 0 } else { first };
+        let end = [first, first + second][file];
+        assert!(of.first >= start && of.chunks().end <= end, "one file");
+        let bytes = (of.first - start) * size..(of.chunks().end - start) * size;
+        let whole = [first * size, second * size - 50][file];
+        let len = bytes.end.min(whole) - bytes.start;
+        let bytes = content(file, bytes.start, len as usize);
+        let chunks = bytes.chunks(CHUNK).map(|chunk| (chunk, &[][..]));
+        assert_eq!(symbol, fec::parity(of.index, CHUNK, chunks));
+    }
+    // All but the parity was seen, and a chunk is missing.
+    let covered = first + second - 200;
+    let data = bench.seen.headers.iter();
+    let data = data.filter(|header| header.kind == Kind::Data);
+    let largest = data.map(|header| header.number.0).max().unwrap();
+    let sent = bench.seen.chunks.len();
+    bench.report(|report| {
+        report.largest = largest;
+        report.received = largest - 30;
+        (report.first_missing, report.page_start) = (covered, covered);
+        report.missing = vec![GapRun { gap: 0, run: 1 }];
+    });
+    bench.wait(5 * ms);
+    let again: Vec<u64> = bench.seen.chunks[sent..].iter().map(|it| it.0).collect();
+    assert_eq!(again, [covered], "repaired, without copies");
+}
