@@ -10,9 +10,6 @@ mod field;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Positions in a block and parity symbols of it, together, at most.
-pub const MAX_SYMBOLS: usize = 255;
-
 /// A sum over the block, kept apart by the bits of the coefficients: adding a symbol is a few
 /// exclusive ors of whole symbols, which the compiler makes vector instructions of, and only the
 /// sum is multiplied, once.

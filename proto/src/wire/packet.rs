@@ -5,7 +5,6 @@ use super::header::{HEADER_LEN, Header, Kind, VERSION, VERSION_LIST};
 use super::tlv::TLV_HEADER_LEN;
 use super::{DecodeError, checksum, tlv};
 use crate::config::MIN_DATAGRAM;
-use crate::fec::MAX_SYMBOLS;
 use crate::id::{PacketNumber, SessionId};
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -74,6 +73,9 @@ pub enum Packet<'a> {
         versions: &'a [u8],
     },
 }
+
+/// Chunks of a block and parity symbols of it, together, at most.
+pub const MAX_SYMBOLS: usize = 255;
 
 /// Names a parity symbol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -145,6 +145,22 @@ fn a_black_hole_that_opens_midway_costs_seconds_and_not_the_transfer() {
 }
 
 #[test]
+fn a_black_hole_on_a_slow_path_is_found_while_the_window_is_still_being_filled() {
+    // SPEC: R-probes-1
+    let way = WAYS[2];
+    let size = way.bytes(4 * SECOND);
+    let plain = ended(&way.run(size, Vec::new(), Vec::new()));
+    let change = LinkChange {
+        at: plain / 4,
+        mtu: Some(1_200),
+        ..LinkChange::default()
+    };
+    // Filling the window at a rate that silence halves takes longer each time: 13 s in all.
+    let took = ended(&way.run(size, vec![change], Vec::new()));
+    assert!(took <= plain + 6 * SECOND, "{took} after {plain}");
+}
+
+#[test]
 fn loss_alone_is_no_black_hole() {
     for loss_ppm in [100_000, 300_000] {
         let way = Way {

@@ -1,5 +1,5 @@
-//! What storage found under a name: nothing, a part of an earlier session, or another file (SPEC.md,
-//! `resume`).
+//! What storage found under a name: nothing, a part from an earlier session, or another file
+//! (SPEC.md, `resume`).
 
 use super::IncomingSession;
 use super::content::OpKind;

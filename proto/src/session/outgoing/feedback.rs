@@ -171,6 +171,9 @@ impl OutgoingSession {
         let has_all = self.files.is_all_sent() && report.first_missing >= end;
         self.probe
             .on_report(outcome.received > 0, has_all && self.control.is_idle());
+        if outcome.received > 0 {
+            self.on_news(now);
+        }
         if !self.sent.is_opened_late() {
             self.feed_controller(now, report, &outcome);
         }

@@ -7,12 +7,14 @@
 use super::files::Phase as FilePhase;
 use super::{OutgoingSession, Phase};
 use crate::config::MAX_PARITY_BLOCK;
-use crate::fec::{self, MAX_SYMBOLS};
+use crate::fec;
 use crate::file::layout::Layout;
 use crate::id::FileIndex;
 use crate::time::Duration;
 use crate::transmit::TransmitBuf;
-use crate::wire::packet::{MAX_PARITY_CHUNK, PARITY_OVERHEAD, ParityOf, encode_parity};
+use crate::wire::packet::{
+    MAX_PARITY_CHUNK, MAX_SYMBOLS, PARITY_OVERHEAD, ParityOf, encode_parity,
+};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -165,8 +167,9 @@ impl OutgoingSession {
     }
 }
 
-/// Parity symbols that a block of `count` chunks needs, at most as many as chunks, where each chunk
-/// is missing with the chance `missing` and each packet with parity is lost with the chance `share`.
+/// Parity symbols that a block of `count` chunks needs, at most as many as chunks, where each of
+/// them is missing with the chance `missing`, and each packet with parity lost with the chance
+/// `share`.
 fn symbols(count: u8, missing: f64, share: f64) -> u8 {
     let most = count.min((MAX_SYMBOLS - usize::from(count)) as u8);
     let lacking = Chances::new(u32::from(count), missing);

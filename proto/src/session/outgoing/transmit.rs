@@ -181,7 +181,7 @@ impl OutgoingSession {
         let bytes = transmit.len as u64;
         self.sent.on_sent(now, number.0, 1, bytes);
         self.pacer.on_sent(now, bytes, self.rate());
-        self.arm_probe(now);
+        self.arm_probe_if_unset(now);
         Some(transmit)
     }
 
@@ -235,7 +235,11 @@ impl OutgoingSession {
             .on_sent(now, first, self.next_number - first, bytes);
         self.pacer.on_sent(now, bytes, rate);
         self.probe.tail = 0;
-        self.arm_probe(now);
+        if in_flight == 0 {
+            self.arm_probe(now);
+        } else {
+            self.arm_probe_if_unset(now);
+        }
         Some(transmit)
     }
 
@@ -408,8 +412,14 @@ impl OutgoingSession {
         }
     }
 
-    /// Feedback is overdue a probe timeout from here; twice as long after each probe without an
-    /// answer.
+    /// News has come: the next is overdue a probe timeout after the longest time between reports.
+    pub(super) fn on_news(&mut self, now: Instant) {
+        let interval = Duration::from_micros(u64::from(self.report_interval_us()));
+        self.arm_probe(now + interval * 3);
+    }
+
+    /// Feedback is overdue a probe timeout from here, however much is sent until then; twice as
+    /// long after each probe without an answer.
     fn arm_probe(&mut self, now: Instant) {
         let interval = Duration::from_micros(u64::from(self.report_interval_us()));
         let pto = self.rtt.pto() + interval;
