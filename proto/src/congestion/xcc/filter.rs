@@ -161,6 +161,12 @@ impl Delays {
         Some(queue)
     }
 
+    /// The smallest one-way delay, in seconds of two clocks that differ: how far it falls tells of
+    /// a queue that had always been there.
+    pub fn floor(&self) -> f64 {
+        self.one_way.value().unwrap_or(f64::INFINITY)
+    }
+
     /// How long no delay near the smallest was seen.
     pub fn high_for(&self, now: Instant) -> Duration {
         now.since(self.low_at)

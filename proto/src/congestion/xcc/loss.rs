@@ -12,6 +12,8 @@ const MAX_BASE: f64 = 0.35;
 const MAX_SHARED_BASE: f64 = 0.15;
 /// A round of start-up that lost more teaches nothing.
 const MAX_START_UP: f64 = 0.4;
+/// What start-up has learned counts without proof for so long: most transfers are over by then.
+const PROOF_AFTER: Duration = Duration::from_secs(8);
 /// Loss beyond the baseline by so much counts as congestion, chance apart.
 const MARGIN: f64 = 0.02;
 /// Time between two looks at unexplained loss; doubles each time that it turns out to be
@@ -55,6 +57,9 @@ pub(super) struct Baseline {
     cruise: f64,
     next_look: Instant,
     interval: Duration,
+    /// What start-up has learned, of loss and of delays, is looked at then: a queue that others
+    /// keep full drops packets, and adds no delay that could be seen.
+    unproven: Option<Instant>,
     bursts: Bursts,
     /// Probes make a queue, or nothing queues at all: nobody else fills the path.
     is_own: bool,
@@ -67,6 +72,7 @@ impl Default for Baseline {
             is_learned: false,
             cruise: 0.0,
             next_look: Instant::ZERO,
+            unproven: None,
             interval: MIN_INTERVAL,
             bursts: Bursts::default(),
             is_own: false,
@@ -96,8 +102,12 @@ impl Baseline {
     }
 
     /// Whether the last probe made a queue, or nothing queued at all.
-    pub fn set_own(&mut self, is_own: bool) {
-        self.is_own = is_own;
+    pub fn set_own(&mut self, has_made_queue: bool, is_still: bool) {
+        self.is_own = has_made_queue || is_still;
+        if has_made_queue {
+            // Nobody keeps that queue full.
+            self.unproven = None;
+        }
     }
 
     /// How far chance moves the number lost of `packets`.
@@ -161,6 +171,7 @@ impl Baseline {
     pub fn on_start_up_over(&mut self, now: Instant) {
         self.cruise = self.share;
         self.next_look = now;
+        self.unproven = Some(now + PROOF_AFTER);
     }
 
     /// A round outside of start-up and of a look at loss.
@@ -177,7 +188,8 @@ impl Baseline {
     /// Whether loss while cruising is more than the baseline explains, so that it is worth a look.
     pub fn wants_look(&self, now: Instant) -> bool {
         let noise = 2.0 * sqrt(self.share.max(0.001) * self.factor() / 1_000.0);
-        now > self.next_look && self.cruise >= self.share + 0.015 + noise
+        let is_unproven = self.unproven.is_some_and(|at| now >= at);
+        is_unproven || now > self.next_look && self.cruise >= self.share + 0.015 + noise
     }
 
     /// The sender went at half its rate: it lost `round`, and the queue was empty or not. Loss
@@ -190,6 +202,7 @@ impl Baseline {
         jitter: f64,
     ) -> bool {
         let is_queue_empty = queue != LookQueue::Some;
+        let is_unproven = self.unproven.take().is_some();
         let share = round.share();
         let spread = self.factor();
         let error = sqrt(share.max(0.001) * spread / round.packets.max(1.0));
@@ -199,7 +212,10 @@ impl Baseline {
         } else {
             MAX_SHARED_BASE
         };
-        if share < self.share || is_random {
+        if is_unproven && !is_queue_empty {
+            // Some of it may be the path's own: as much as never counts as excess.
+            self.share = self.share.min(MARGIN);
+        } else if share < self.share || is_random {
             let weight = (round.packets / 300.0).clamp(0.5, 1.0) / spread.min(2.0);
             let moved = self.share + weight * (share - self.share);
             self.share = moved.min(cap.max(self.share));
@@ -261,6 +277,26 @@ mod tests {
             base.on_look(Instant::from_millis(1_000), round(400.0, 120.0), queue, 1.0);
             assert!(base.share() <= limit && base.share() > limit - 0.02);
         }
+    }
+
+    #[test]
+    fn what_start_up_has_learned_is_looked_at_once() {
+        let end = Instant::from_millis(1_000);
+        for (queue, share) in [(LookQueue::Some, MARGIN), (LookQueue::Empty, 0.1)] {
+            let mut base = Baseline::default();
+            base.on_start_up(round(1_000.0, 90.0), true);
+            base.on_start_up_over(end);
+            assert!(!base.wants_look(end + PROOF_AFTER / 2));
+            let due = end + PROOF_AFTER;
+            assert!(base.wants_look(due));
+            base.on_look(due, round(400.0, 40.0), queue, 1.0);
+            assert!((base.share() - share).abs() < 0.01, "{queue:?}");
+            assert!(!base.wants_look(due + PROOF_AFTER));
+        }
+        let mut base = Baseline::default();
+        base.on_start_up_over(end);
+        base.set_own(true, false);
+        assert!(!base.wants_look(end + PROOF_AFTER), "a probe has shown it");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod round;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use super::pacing::Pacer;
 use super::{Controller, Feedback, RateSample};
@@ -36,8 +37,14 @@ const FIRST_FLIGHT_BYTES: f64 = FIRST_FLIGHT * 1_472.0;
 const MIN_FIRST_FLIGHT: f64 = 8.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
-/// Below the measured rate by so much while there is a queue, so that it shrinks.
+/// Below the measured rate by so much while there is a queue, so that it shrinks; further below by
+/// this share of the queue in round trips, taken to be at least so many seconds, but never less than
+/// this. The more a sender knows of the queue the more it gives way, as those must do that came
+/// first, before there was one.
 const MARGIN: f64 = 0.98;
+const QUEUE_MARGIN: f64 = 0.2;
+const MARGIN_TIME: f64 = 0.02;
+const MIN_MARGIN: f64 = 0.8;
 /// Round trips are taken to be at least this long, in seconds.
 const MIN_ROUND_TRIP: f64 = 0.000_05;
 /// Packets that a receiver waits for before it reports, unless four intervals pass.
@@ -385,7 +392,8 @@ impl Xcc {
         if self.queue <= 0.001 + 0.01 * self.min_rtt() + self.delays.jitter() {
             1.0
         } else {
-            MARGIN
+            let trips = self.queue / self.min_rtt().max(MARGIN_TIME);
+            (MARGIN - QUEUE_MARGIN * trips).max(MIN_MARGIN)
         }
     }
 
@@ -397,52 +405,6 @@ impl Xcc {
         if self.is_starting() {
             let slowest = self.start_up.min_window() * self.packet / self.min_rtt();
             self.rate = self.rate.max(self.start_up.guess()).max(slowest);
-        }
-    }
-
-    fn update_window(&mut self, ack: &Ack) {
-        let packet = self.packet;
-        let entered = ack.arrived * packet / (1.0 - self.baseline.share());
-        let rate = self.likely_rate();
-        let round = self.round.number;
-        self.aggregation
-            .on_report(ack.now, round, entered, rate, self.window);
-        let mut target = self.product() * self.window_gain;
-        if self.window_gain >= 1.0 {
-            target += self.report_bytes() + self.aggregation.excess();
-        }
-        let floor = (self.quantum() + self.report_bytes()).max(MIN_WINDOW * packet);
-        target = target.max(floor);
-        if !self.is_starting() {
-            self.window = (self.window + entered + packet).min(target);
-        } else if self.window < target {
-            // What one round trip has shown to come through may be sent in the next at once.
-            self.window = (self.window + entered).max(self.product());
-        } else if rate > 0.0 {
-            // The path is slower than the first flight took it for.
-            self.window = target.max(self.start_up.min_window() * packet);
-        }
-        // Below what comes between two reports there would be nothing in flight when one comes.
-        self.window = self.window.min(self.window_cap().max(floor));
-    }
-
-    fn window_cap(&self) -> f64 {
-        let is_contended = self.cycle.is_contended;
-        let long = match self.phase {
-            Phase::Down | Phase::Refill | Phase::Up if is_contended => self.long_cap,
-            Phase::Cruise | Phase::Look if is_contended => 0.85 * self.long_cap,
-            // Alone, the cap of an earlier probe does not keep this one from asking.
-            Phase::Up => {
-                let asked = self.cycle.gain * self.product() + 2.0 * self.packet;
-                self.long_cap.max(asked)
-            }
-            _ => f64::INFINITY,
-        };
-        match self.phase {
-            Phase::Drain(_) | Phase::Down | Phase::Cruise | Phase::Look => {
-                long.min(self.flight_cap)
-            }
-            _ => long,
         }
     }
 }

@@ -107,6 +107,8 @@ pub(super) struct Look {
     rounds: u32,
     tally: Tally,
     max_queue: f64,
+    /// The smallest delay when the flight had become small.
+    floor: f64,
     window_before: f64,
 }
 
@@ -221,7 +223,7 @@ impl Xcc {
             cycle.is_answer_due = false;
             let has_made_queue = cycle.queue_since - cycle.queue_before > asked;
             let is_still = core::mem::take(&mut cycle.max_queue) <= STILL;
-            self.baseline.set_own(has_made_queue || is_still);
+            self.baseline.set_own(has_made_queue, is_still);
         }
     }
 
@@ -345,6 +347,7 @@ impl Xcc {
             let small = 0.5 * self.product() + self.report_bytes();
             if ack.in_flight <= small.max(MIN_LOOK_FLIGHT * self.packet) {
                 self.look.until = Some(ack.now + MIN_LOOK);
+                self.look.floor = self.delays.floor();
                 self.start_round(feedback);
             }
             return;
@@ -381,7 +384,9 @@ impl Xcc {
 
     fn end_look(&mut self, now: Instant, seen: RoundLoss) {
         let spread = self.spread();
-        let queue = match self.look.max_queue {
+        // A queue that others keep full looks empty until it shrinks because one of them asks less.
+        let fallen = self.look.floor - self.delays.floor();
+        let queue = match self.look.max_queue.max(fallen) {
             waited if waited <= self.still() => LookQueue::Still,
             waited if waited <= self.epsilon() => LookQueue::Empty,
             _ => LookQueue::Some,
