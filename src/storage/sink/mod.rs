@@ -262,6 +262,7 @@ impl Store for SinkStore {
         for key in files {
             self.discard(key, true);
         }
+        self.partials.clean_again(SystemTime::now());
     }
 }
 

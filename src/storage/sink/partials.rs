@@ -17,6 +17,8 @@ use xfer_proto::storage::{Leaf, Prepared};
 
 /// A partial file that nobody went on with for so long is removed.
 const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// A receiver that runs looks no more often than this for such files.
+const CLEAN_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const DATA: &str = ".part";
 const JOURNAL: &str = ".journal";
 const NEW_JOURNAL: &str = ".journal-new";
@@ -40,6 +42,7 @@ pub(super) struct Partials {
     next: u64,
     in_use: HashSet<Vec<u8>>,
     resumable: usize,
+    cleaned_at: SystemTime,
     boot: Option<[u8; 16]>,
 }
 
@@ -53,6 +56,7 @@ impl Partials {
             next: 0,
             in_use: HashSet::new(),
             resumable: 0,
+            cleaned_at: now,
             boot: sys::boot_id(),
         };
         match root.make_dir(PARTIAL_DIR.as_bytes(), 0o700) {
@@ -240,20 +244,12 @@ impl Partials {
         let dir = self.dir()?;
         let names = dir.names()?;
         let known: HashSet<&[u8]> = names.iter().map(Vec::as_slice).collect();
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut resumable = 0;
         for name in &names {
             let Ok(text) = str::from_utf8(name) else {
                 continue;
             };
-            // The time of the last change and not of modification: the latter is set to the
-            // source's.
-            let is_old = || {
-                dir.stat(name).is_ok_and(|found| {
-                    let changed = u64::try_from(found.changed.seconds).unwrap_or(0);
-                    now.saturating_sub(changed) > MAX_AGE.as_secs()
-                })
-            };
+            let is_old = || is_old(dir, name, now);
             let has = |id: &str, other: &str| known.contains(format!("{id}{other}").as_bytes());
             let is_useless = if let Some(id) = text.strip_suffix(DATA) {
                 let is_useless = !has(id, JOURNAL) || is_old();
@@ -276,6 +272,28 @@ impl Partials {
         Ok(())
     }
 
+    /// Removes what has become too old while the receiver runs. What cannot be removed now is tried
+    /// again.
+    pub(super) fn clean_again(&mut self, now: SystemTime) {
+        let Some(dir) = self.dir.as_ref().filter(|_| self.is_owner) else {
+            return;
+        };
+        let since = now.duration_since(self.cleaned_at).unwrap_or_default();
+        if since < CLEAN_INTERVAL {
+            return;
+        }
+        self.cleaned_at = now;
+        for name in dir.names().unwrap_or_default() {
+            let id = [DATA, JOURNAL]
+                .iter()
+                .find_map(|end| name.strip_suffix(end.as_bytes()));
+            let is_in_use = |id: &[u8]| self.in_use.contains(&[id, DATA.as_bytes()].concat());
+            if id.is_some_and(|id| !is_in_use(id)) && is_old(dir, &name, now) {
+                let _ = dir.remove_file(&name);
+            }
+        }
+    }
+
     /// Gives the lock up and touches nothing more, as a crash does.
     #[cfg(test)]
     pub(super) fn abandon(&mut self) {
@@ -289,6 +307,16 @@ impl Partials {
             let _ = root.remove_dir(PARTIAL_DIR.as_bytes());
         }
     }
+}
+
+/// Whether nobody has touched the file for too long. The time of its last change tells, and not
+/// that of modification, which is set to the source's.
+fn is_old(dir: &Dir, name: &[u8], now: SystemTime) -> bool {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    dir.stat(name).is_ok_and(|found| {
+        let changed = u64::try_from(found.changed.seconds).unwrap_or(0);
+        now.saturating_sub(changed) > MAX_AGE.as_secs()
+    })
 }
 
 fn part(id: &str) -> Part {

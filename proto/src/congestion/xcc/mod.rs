@@ -38,9 +38,9 @@ const MIN_FIRST_FLIGHT: f64 = 8.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
 /// Below the measured rate by so much while there is a queue, so that it shrinks; further below by
-/// this share of the queue in round trips, taken to be at least so many seconds, but never less than
-/// this. The more a sender knows of the queue the more it gives way, as those must do that came
-/// first, before there was one.
+/// this share of the queue in round trips, taken to be at least so many seconds, but never less
+/// than this. The more a sender knows of the queue the more it gives way, as those must do that
+/// came first, before there was one.
 const MARGIN: f64 = 0.98;
 const QUEUE_MARGIN: f64 = 0.2;
 const MARGIN_TIME: f64 = 0.02;

@@ -186,6 +186,23 @@ fn loss_without_a_queue_does_not_slow_it_down() {
 }
 
 #[test]
+fn a_sender_with_nothing_to_send_learns_no_lower_rate() {
+    // SPEC: R-congestion-6
+    let mut path = Path::new();
+    let rate = 12_500_000;
+    path.run(800, rate, 0);
+    let before = path.xcc.rate();
+    path.is_app_limited = true;
+    path.run(800, rate / 20, 0);
+    assert!(path.xcc.rate() > before * 9 / 10, "{}", path.xcc.rate());
+    path.run(200, rate * 2, 0);
+    assert!(path.xcc.rate() > before * 11 / 10, "but a higher one");
+    path.is_app_limited = false;
+    path.run(2_000, rate / 20, 0);
+    assert!(path.xcc.rate() < before / 10, "and with enough to send any");
+}
+
+#[test]
 fn silence_makes_it_slower_and_never_stops_it() {
     let mut path = Path::new();
     path.run(400, 12_500_000, 0);

@@ -208,6 +208,32 @@ fn old_and_useless_files_are_cleaned_up() {
 }
 
 #[test]
+fn a_receiver_that_runs_for_long_cleans_up_what_nobody_goes_on_with() {
+    let mut sink = Sink::new();
+    interrupted(&mut sink);
+    sink.crash();
+    let content = data(2 * LEAF_SIZE as usize);
+    let entry = file("running", content.len() as u64);
+    assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
+    sink.write(L, 0, &content[..LEAF_SIZE as usize]).unwrap();
+    sink.checkpoint(L, vec![leaf(&content, 0)]);
+    let all = sink.tree();
+    let days = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    sink.store().partials.clean_again(days(6));
+    assert_eq!(sink.tree(), all, "not yet");
+    sink.store().partials.clean_again(days(8));
+    assert_eq!(sink.tree().len(), all.len() - 2, "what is written stays");
+    sink.write(L, LEAF_SIZE, &content[LEAF_SIZE as usize..])
+        .unwrap();
+    for index in 0..2 {
+        sink.hash(L, index);
+    }
+    sink.commit(L, Digest(*blake3::hash(&content).as_bytes()))
+        .unwrap();
+    assert_eq!(sink.read("running"), content);
+}
+
+#[test]
 fn a_second_receiver_leaves_the_first_alone() {
     let mut sink = Sink::new();
     let (entry, content) = interrupted(&mut sink);
