@@ -203,7 +203,9 @@ impl IncomingSession {
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
                     self.on_chunk(now, chunk, payload);
-                    self.recover_next(now);
+                    if !self.parity.is_empty() {
+                        self.recover_next(now);
+                    }
                 }
             }
             Packet::Part {

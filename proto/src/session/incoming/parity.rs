@@ -57,6 +57,11 @@ impl Parity {
         }
     }
 
+    /// Whether no parity is held: asked for every packet of data.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
     /// Keeps a symbol where there is memory for it.
     fn keep(&mut self, of: ParityOf, symbol: &[u8]) {
         let len = symbol.len() as u64;
