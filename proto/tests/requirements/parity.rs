@@ -3,10 +3,11 @@
 use crate::receiver_bench::{self, CHUNK};
 use crate::sender_bench::{self, content};
 use crate::wire::{ID, missing};
-use xfer_proto::digest::leaf_value;
+use xfer_proto::digest::{LEAF_SIZE, leaf_value};
 use xfer_proto::error::ErrorCode;
 use xfer_proto::fec;
-use xfer_proto::id::PacketNumber;
+use xfer_proto::id::{FileIndex, PacketNumber};
+use xfer_proto::storage::{Leaf, Prepared};
 use xfer_proto::time::Duration;
 use xfer_proto::wire::frame::{Frame, GapRun};
 use xfer_proto::wire::header::Kind;
@@ -96,6 +97,46 @@ fn wrong_parity_is_found_like_any_damage() {
     bench.send(0, &bytes);
     assert_eq!(bench.committed.len(), 1);
     assert_eq!(bench.written(0), bytes);
+}
+
+#[test]
+fn nothing_is_recovered_from_leaves_that_the_sender_has_not_confirmed() {
+    // SPEC: R-parity-7
+    let bytes = content(0, 0, LEAF_SIZE as usize + 10 * CHUNK);
+    let size = bytes.len() as u64;
+    let value = leaf_value(size, 0, &bytes[..LEAF_SIZE as usize]);
+    let mut bench = receiver_bench::Bench::open();
+    bench.prepared.push_back(Prepared::Partial {
+        leaves: vec![Leaf { index: 0, value }],
+        is_same_source: false,
+    });
+    bench.offer_all(&[("a", size)]);
+    let first = LEAF_SIZE as usize / CHUNK - 2;
+    let lost = first + 5;
+    let chunks = bytes.chunks(CHUNK).enumerate().skip(first + 2);
+    for (chunk, payload) in chunks.filter(|(chunk, _)| *chunk != lost) {
+        bench.data(chunk as u64, payload);
+    }
+    let block = of(first as u64, 8, 0);
+    deliver(&mut bench, block, &symbol(&bytes, block));
+    let end = size.div_ceil(CHUNK as u64);
+    bench.ping(end);
+    assert_eq!(bench.seen.last_report().first_missing, lost as u64);
+    bench.say(&Message::Leaves {
+        file: FileIndex(0),
+        first: 0,
+        values: vec![value],
+    });
+    // Storage of this test holds nothing of the kept leaf: what comes of it is zeros.
+    let kept = bytes.chunks(CHUNK).skip(first).take(8).enumerate();
+    let in_leaf = |at: usize| ((first + at + 1) * CHUNK) as u64 <= LEAF_SIZE;
+    let zeros = [0; CHUNK];
+    let held = kept.map(|(at, chunk)| if in_leaf(at) { &zeros[..] } else { chunk });
+    let held: Vec<&[u8]> = held.collect();
+    let parity = fec::parity(0, CHUNK, held.into_iter().map(|chunk| (chunk, &[][..])));
+    deliver(&mut bench, block, &parity);
+    bench.ping(end);
+    assert_eq!(bench.seen.last_report().first_missing, end);
 }
 
 #[test]

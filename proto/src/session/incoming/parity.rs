@@ -160,12 +160,31 @@ impl IncomingSession {
             let Some(key) = self.parity.next_recoverable(&self.received) else {
                 return;
             };
-            if !self.read_back(key) {
-                // Without memory for it the missing chunks are asked for as always.
+            // Otherwise the missing chunks are asked for as always.
+            if self.rests_on_hearsay(key) || !self.read_back(key) {
                 self.parity.remove(key);
             }
             self.recover_if_read(now);
         }
+    }
+
+    /// Whether chunks of the block are of a leaf that was kept from an earlier session and that the
+    /// sender has not confirmed: its content may be another, and would spoil what is recovered.
+    fn rests_on_hearsay(&self, key: BlockKey) -> bool {
+        let layout = &self.files.layout;
+        let Some(place) = layout.place(key.0) else {
+            return true;
+        };
+        let len = layout.chunk_size().saturating_mul(u64::from(key.1));
+        let end = place.offset.saturating_add(len);
+        let Some(file) = self.files.get(place.file) else {
+            return true;
+        };
+        let mut leaves = layout.leaves_touching(place.file, place.offset..end);
+        leaves.any(|index| {
+            let leaf = file.leaves.get(&index);
+            leaf.is_some_and(|leaf| leaf.is_resumed && leaf.expected != leaf.value)
+        })
     }
 
     /// Asks for the chunks of a block that have come; answers whether there was memory for them.
