@@ -246,6 +246,7 @@ impl Router {
             let retry = Frame::Retry(Retry {
                 token: &token,
                 received_size,
+                arrived_at_us: now.as_micros(),
             });
             return reply(received, Kind::Retry, id, tag, &retry, out);
         }

@@ -220,6 +220,7 @@ fn outgoing(manifest: Vec<Entry>) -> Bench<OutgoingSession> {
     let retry = Frame::Retry(Retry {
         token: b"token",
         received_size: MIN_DATAGRAM as u16,
+        arrived_at_us: 0,
     });
     bench.datagram(&packet(Kind::Retry, 0, &retry));
     bench

@@ -68,6 +68,7 @@ def frame(f):
                    + varint(f["interval_us"]))
     elif kind == "Retry":
         content = blob(bytes.fromhex(f["token"])) + varint(f["received_size"])
+        content += varint(f["arrived_at_us"])
     elif kind == "Block":
         content = varint(f["sequence"]) + blob(bytes.fromhex(f["bytes"]))
     elif kind == "Report":

@@ -56,7 +56,8 @@ FRAMES = [
     ("hello-without-token", {"frame": "Hello", "token": "", "datagram_size": 0, "interval_us": 25000}),
     ("hello", {"frame": "Hello", "token": "00112233445566778899aabb", "datagram_size": 1472,
                "interval_us": 1000}),
-    ("retry", {"frame": "Retry", "token": "00112233445566778899aabb", "received_size": 8952}),
+    ("retry", {"frame": "Retry", "token": "00112233445566778899aabb", "received_size": 8952,
+               "arrived_at_us": 123456789}),
     ("block", {"frame": "Block", "sequence": 300, "bytes": "02000101"}),
     ("report-first", report(window=46137344)),
     ("report", report(
@@ -303,7 +304,8 @@ def session():
     steps = [
         ("sender", "probe", padded(framed("Hello", 0, hello("", 0)), 1200)),
         ("receiver", "retry", framed("Retry", 0, {"frame": "Retry", "token": token,
-                                                  "received_size": 1200})),
+                                                  "received_size": 1200,
+                                                  "arrived_at_us": 5000})),
         ("sender", "hello", padded(framed("Hello", 0, hello(token, 1200)), 1200)),
         ("sender", "offer", framed("Control", 1, block(0, offer))),
         ("sender", "data", {"kind": "Data", "session": SESSION, "number": 2, "chunk": 0,

@@ -84,6 +84,7 @@ pub(crate) fn frame(frame: &Frame<'_>) -> Value {
             "frame": "Retry",
             "token": hex(retry.token),
             "received_size": retry.received_size,
+            "arrived_at_us": retry.arrived_at_us,
         }),
         Frame::Block(block) => json!({
             "frame": "Block",

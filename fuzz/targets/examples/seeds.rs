@@ -52,6 +52,7 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
     let retry = Frame::Retry(Retry {
         token: &[0xab; 24],
         received_size: 1_472,
+        arrived_at_us: 1_000_000,
     });
     let failure = Failure::new(ErrorCode::CONFLICT, "it is there");
     let reset = Frame::Close(Close {

@@ -15,6 +15,9 @@ use crate::time::{Duration, Instant};
 use alloc::boxed::Box;
 use core::fmt::Debug;
 
+/// Most bytes of a first flight while nothing is known of the path.
+pub const FIRST_FLIGHT_BYTES: u64 = 96 * 1_472;
+
 /// What was known when a packet left; kept with it until a report speaks of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
@@ -103,6 +106,12 @@ pub struct Feedback {
 pub trait Controller: Debug + Send {
     /// A report came.
     fn on_report(&mut self, now: Instant, feedback: &Feedback);
+
+    /// Probes before the first packet of data came at `rate`: nothing is reported yet.
+    fn on_train(&mut self, _rate: u64) {}
+
+    /// Data left; `in_flight` bytes are in flight now.
+    fn on_sent(&mut self, _in_flight: u64) {}
 
     /// There was data in flight and no feedback for several round trips.
     fn on_silence(&mut self, now: Instant);

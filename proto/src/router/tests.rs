@@ -80,6 +80,8 @@ impl Bench {
             panic!("no retry")
         };
         assert_eq!(retry.received_size, 1_200);
+        // SPEC: R-train-3
+        assert_eq!(retry.arrived_at_us, self.now.as_micros());
         retry.token.to_vec()
     }
 }

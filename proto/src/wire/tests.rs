@@ -115,6 +115,7 @@ fn every_frame<'a>(
         Frame::Retry(Retry {
             token: bytes,
             received_size: *short,
+            arrived_at_us: *long,
         }),
         Frame::Block(Block {
             sequence: *long,

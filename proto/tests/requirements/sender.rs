@@ -111,6 +111,40 @@ fn large_packets_are_fewer_at_first() {
     assert!((8 * 8_952..141_312 + 8_952).contains(&sizes.sum::<usize>()));
 }
 
+/// What leaves before the first report when the probes came every `gap_us`, 100 ms away, in bytes.
+fn first_flight(gap_us: u64) -> usize {
+    let mut bench = Bench::start(&[4 << 20]);
+    // SPEC: R-train-1
+    assert_eq!(bench.sizes[..4], [8_952, 1_472, 1_452, 1_200]);
+    assert_eq!(bench.sizes[4..], [1_200; 8]);
+    bench.wait(100 * MS);
+    bench.sizes.clear();
+    bench.retry(TOKEN, 1_472);
+    for at in 1..=9 {
+        bench.retry_at(at * gap_us, TOKEN, 1_200);
+    }
+    bench.wait(90 * MS);
+    let data = bench.sizes.iter().filter(|size| **size == 1_472);
+    data.sum()
+}
+
+#[test]
+fn a_train_says_how_large_the_first_flight_may_be() {
+    // SPEC: R-congestion-3, R-train-2, R-sender-3
+    let (chunk, limit) = (1_472, 141_312);
+    // 12,000,000 bytes a second for 100 ms, of which .8.
+    let fast = first_flight(100);
+    assert!((900_000..960_000 + chunk).contains(&fast), "{fast}");
+    // 4,000,000 bytes a second.
+    let slow = first_flight(300);
+    assert!((290_000..320_000 + chunk).contains(&slow), "{slow}");
+    for nothing in [10, 1_000, 50_000] {
+        assert!(first_flight(nothing) <= limit + chunk);
+    }
+    // All that it may be: 24,000,000 bytes a second would take more.
+    assert!(first_flight(63) <= 1_130_496 + chunk);
+}
+
 /// A report that cannot be ends the session.
 fn does_not_stand(change: impl Fn(&mut Report)) {
     let mut bench = Bench::open(&[100 * CHUNK]);

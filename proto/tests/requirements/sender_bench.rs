@@ -103,9 +103,15 @@ impl Bench {
     }
 
     pub(crate) fn retry(&mut self, token: &[u8], received_size: u16) {
+        self.retry_at(self.now.as_micros(), token, received_size);
+    }
+
+    /// A `Retry` for a probe that came at `arrived_at_us` by the receiver's clock.
+    pub(crate) fn retry_at(&mut self, arrived_at_us: u64, token: &[u8], received_size: u16) {
         let retry = Frame::Retry(Retry {
             token,
             received_size,
+            arrived_at_us,
         });
         self.deliver(&framed(Kind::Retry, 0, TAG, &[retry], 0));
     }

@@ -364,6 +364,7 @@ impl<L: Fn(u64) -> Option<Report> + Send + 'static> RawReceiver<L> {
                 let retry = Frame::Retry(Retry {
                     token: &[1; 24],
                     received_size: len as u16,
+                    arrived_at_us: 0,
                 });
                 self.answer_as(Kind::Retry, from, session, &[retry]);
             }

@@ -110,6 +110,7 @@ impl Pair {
         let retry = Frame::Retry(Retry {
             token: b"token",
             received_size: MIN_DATAGRAM as u16,
+            arrived_at_us: 0,
         });
         let (id, tag): (SessionId, u64) = (super::ID, super::TAG);
         let packet = crate::packets::frames_packet(Kind::Retry, id, 0, tag, &[retry]);

@@ -33,7 +33,7 @@ use startup::StartUp;
 /// Packets of the first flight, where they are no larger than those of an Ethernet path, and bytes
 /// of it where they are: a queue counts bytes.
 const FIRST_FLIGHT: f64 = 96.0;
-const FIRST_FLIGHT_BYTES: f64 = FIRST_FLIGHT * 1_472.0;
+const FIRST_FLIGHT_BYTES: f64 = super::FIRST_FLIGHT_BYTES as f64;
 const MIN_FIRST_FLIGHT: f64 = 8.0;
 /// Packets that are always allowed in flight.
 const MIN_WINDOW: f64 = 4.0;
@@ -411,6 +411,7 @@ impl Xcc {
 
 impl Controller for Xcc {
     fn on_report(&mut self, now: Instant, feedback: &Feedback) {
+        self.start_up.on_report();
         self.report_interval = feedback.report_interval.as_secs_f64();
         if self.is_blind(feedback) {
             return;
@@ -434,6 +435,16 @@ impl Controller for Xcc {
         }
         self.update_rate();
         self.update_window(&ack);
+    }
+
+    fn on_train(&mut self, rate: u64) {
+        self.start_behind_train(rate as f64);
+    }
+
+    fn on_sent(&mut self, in_flight: u64) {
+        if in_flight as f64 >= self.start_up.first_bytes(self.packet) {
+            self.rate = self.start_up.behind().unwrap_or(self.rate);
+        }
     }
 
     fn on_silence(&mut self, _now: Instant) {

@@ -20,6 +20,13 @@ pub(super) const MIN_SPREAD: f64 = 0.005;
 /// start-up needs no more haste than this.
 const SLOWED: f64 = 0.9;
 const SURE_GAIN: f64 = 1.5;
+/// Where the probes of the handshake showed a rate, the first flight leaves faster than that by this
+/// factor, and so shows what limits the path; what follows it until a report comes leaves slower by
+/// the other, because it is a guess.
+const TRAIN_GAIN: f64 = 1.25;
+const TRAIN_SHARE: f64 = 0.8;
+/// All that leaves before the first report, in bytes, at most.
+const MAX_TRAIN_BYTES: f64 = 8.0 * super::FIRST_FLIGHT_BYTES;
 /// A guess is forgotten after so many rounds: by then there are samples of what was sent because of
 /// it.
 const GUESS_ROUNDS: u32 = 3;
@@ -41,6 +48,8 @@ const MAX_DRAIN_ROUNDS: u64 = 3;
 pub(super) struct StartUp {
     /// Packets of the first flight.
     flight: f64,
+    /// What follows it leaves at this rate; 0 where nothing does.
+    behind: f64,
     best: f64,
     flat_rounds: u32,
     /// What the arrival of the first flight says, in bytes a second; 0 while it says nothing.
@@ -64,6 +73,21 @@ impl StartUp {
     /// Packets that are always allowed in flight.
     pub fn min_window(&self) -> f64 {
         self.flight * SURE_SHARE
+    }
+
+    /// Bytes of the first flight.
+    pub fn first_bytes(&self, packet: f64) -> f64 {
+        self.flight * packet
+    }
+
+    /// The rate of what follows the first flight, until the first report.
+    pub fn behind(&self) -> Option<f64> {
+        (self.behind > 0.0).then_some(self.behind)
+    }
+
+    /// From the first report on the window says what may follow.
+    pub fn on_report(&mut self) {
+        self.behind = 0.0;
     }
 
     pub fn is_growing(&self) -> bool {
@@ -93,7 +117,9 @@ impl StartUp {
     /// The first `packets` packets of the first flight came at `rate`. The longer the sample the
     /// better.
     pub fn on_first_flight(&mut self, packets: f64, rate: f64, sent_at: f64) {
-        if packets >= self.flight * SURE_SHARE && self.rounds < 2 {
+        // What left behind it left slower, and says less.
+        let is_first = packets <= self.flight || self.guess <= 0.0;
+        if is_first && packets >= self.flight * SURE_SHARE && self.rounds < 2 {
             // The flight left faster than it came: that is the path's rate, more or less.
             self.has_seen_limit = rate < sent_at * SLOWED;
             self.guess = rate.min(sent_at);
@@ -102,6 +128,16 @@ impl StartUp {
 }
 
 impl Xcc {
+    /// Probes of the handshake came at `rate`.
+    pub(super) fn start_behind_train(&mut self, rate: f64) {
+        let share = TRAIN_SHARE * rate;
+        self.start_up.behind = share;
+        let product = (share * self.min_rtt()).min(MAX_TRAIN_BYTES);
+        self.window = self.window.max(product);
+        self.first_rate = self.first_rate.max(TRAIN_GAIN * rate);
+        self.rate = self.first_rate;
+    }
+
     pub(super) fn on_start_up(&mut self, ack: &Ack, feedback: &Feedback) {
         self.start_up.has_queued |= ack.queue.is_some_and(|queue| queue > self.epsilon());
         if self.start_up.is_full(

@@ -14,7 +14,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 /// Bytes sent of files that the receiver has not answered for: what a first flight takes.
-const MAX_UNANSWERED: u64 = 256 << 10;
+const MAX_UNANSWERED: u64 = 1 << 20;
 /// Leaves read at once for their digest alone.
 const MAX_DIGEST_READS: usize = 2;
 

@@ -10,6 +10,7 @@ use crate::machine::Event;
 use crate::recovery::sent::MIN_REORDER_WINDOW;
 use crate::session::outgoing::files::Files;
 use crate::session::outgoing::path;
+use crate::session::outgoing::train::{self, Train};
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
@@ -35,6 +36,7 @@ pub(super) struct Opening {
     max_datagram: usize,
     /// Sizes of probes that are still to be sent in this round, largest last.
     probes: Vec<usize>,
+    train: Train,
     token: Vec<u8>,
     datagram_size: usize,
     sent_at: Instant,
@@ -48,6 +50,7 @@ impl Opening {
         Self {
             max_datagram: max_datagram.max(MIN_DATAGRAM),
             probes: Vec::new(),
+            train: Train::default(),
             token: Vec::new(),
             datagram_size: 0,
             sent_at: Instant::ZERO,
@@ -61,7 +64,8 @@ impl Opening {
         !self.token.is_empty()
     }
 
-    fn start_probes(&mut self) {
+    /// The probes of a round; those of the first also measure, where `is_measured`.
+    fn start_probes(&mut self, is_measured: bool) {
         let max = self.max_datagram;
         let mut sizes: Vec<usize> = PROBE_SIZES
             .into_iter()
@@ -73,6 +77,9 @@ impl Opening {
         // Later rounds leave out the jumbo frames that some systems answer with an error.
         if self.rounds > 1 {
             sizes.retain(|size| *size <= PROBE_SIZES[1]);
+        }
+        if self.rounds == 1 && is_measured {
+            sizes.extend([MIN_DATAGRAM; train::LEN]);
         }
         sizes.reverse();
         self.probes = sizes;
@@ -109,7 +116,9 @@ impl OutgoingSession {
                 // Without it everything behind it is in vain.
                 self.opening.probes = [MIN_DATAGRAM; HELLO_COPIES].to_vec();
             } else {
-                self.opening.start_probes();
+                let total = self.files.files.iter().map(|file| file.entry.size);
+                let total = total.fold(0, u64::saturating_add);
+                self.opening.start_probes(total > congestion::FIRST_FLIGHT_BYTES);
             }
         }
         let size = self.opening.probes.pop()?;
@@ -160,7 +169,11 @@ impl OutgoingSession {
             return;
         }
         let size = usize::from(retry.received_size);
+        if size == MIN_DATAGRAM {
+            self.opening.train.on_arrival(retry.arrived_at_us);
+        }
         if self.opening.is_sending() {
+            self.guess_rate();
             // The answer to a smaller probe, or a token that the receiver did not take.
             if now.since(self.opening.sent_at) > self.rtt.pto() {
                 self.opening.token = retry.token.to_vec();
@@ -190,6 +203,13 @@ impl OutgoingSession {
         self.peer_window = u64::MAX;
         self.timers.set(Timer::Handshake, now);
         self.on_heard(now);
+    }
+
+    /// Nothing was reported yet, but what the probes met may say how large the first flight can be.
+    fn guess_rate(&mut self) {
+        if let (Some(rate), Some(congestion)) = (self.opening.train.rate(), &mut self.congestion) {
+            congestion.on_train(rate);
+        }
     }
 
     /// The receiver does not know the session of a packet that followed a `Hello`: that is lost,

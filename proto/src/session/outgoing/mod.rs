@@ -10,6 +10,7 @@ mod path;
 mod renewal;
 mod stall;
 mod tail;
+mod train;
 mod transmit;
 
 use crate::config::SenderConfig;

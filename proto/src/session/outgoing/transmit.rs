@@ -234,6 +234,9 @@ impl OutgoingSession {
         self.sent
             .on_sent(now, first, self.next_number - first, bytes);
         self.pacer.on_sent(now, bytes, rate);
+        if let Some(congestion) = &mut self.congestion {
+            congestion.on_sent(self.sent.in_flight());
+        }
         self.probe.tail = 0;
         if in_flight == 0 {
             self.arm_probe(now);

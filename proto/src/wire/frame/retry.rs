@@ -8,4 +8,6 @@ pub struct Retry<'a> {
     pub token: &'a [u8],
     /// Bytes of UDP payload of the `Hello` that this answers.
     pub received_size: u16,
+    /// The receiver's clock when that came, in microseconds from an origin of its own.
+    pub arrived_at_us: u64,
 }

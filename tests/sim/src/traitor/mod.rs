@@ -201,6 +201,7 @@ impl Traitor {
             let retry = Frame::Retry(Retry {
                 token: &token,
                 received_size: self.rng.next_u64() as u16,
+                arrived_at_us: self.rng.next_u64() >> (self.rng.next_u64() % 64),
             });
             return self.frames(Kind::Retry, PacketNumber(0), &[retry]);
         }
