@@ -194,7 +194,7 @@ impl Peer {
         let retry = Frame::Retry(Retry {
             token: &token,
             received_size: sizes[usize::from(size) % sizes.len()],
-            arrived_at_us: u64::from(token) * u64::from(size),
+            arrived_at_us: self.now.as_micros() * u64::from(size),
         });
         let packet = frames_packet(Kind::Retry, ID, 0, TAG, &[retry]);
         self.end.receive(self.now, &packet);
