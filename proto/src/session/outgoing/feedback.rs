@@ -1,6 +1,7 @@
 //! What the receiver says: reports, answers, statuses (SPEC.md, `reports` and `messages`).
 
 use super::files::Phase as FilePhase;
+use super::rhythm::Beat;
 use super::{OutgoingSession, Phase};
 use crate::congestion::Feedback;
 use crate::error::{ErrorCode, Failure};
@@ -165,6 +166,15 @@ impl OutgoingSession {
             || self.files.reread_bytes() > read.saturating_add(FREE_REPEATS)
         {
             return self.violation(now, "it asked for everything again and again");
+        }
+        let beat = Beat {
+            largest_at_us: report.largest_at_us,
+            bytes: outcome.received * self.path.packet_size() as u64,
+            interval: Duration::from_micros(u64::from(self.report_interval_us())),
+            rtt,
+        };
+        if self.rhythm.on_report(now, beat) {
+            self.probe.ask();
         }
         self.peer_window = report.window;
         self.stats.delivered_bytes = self.bytes_below(report.first_missing);

@@ -118,7 +118,8 @@ impl OutgoingSession {
             } else {
                 let total = self.files.files.iter().map(|file| file.entry.size);
                 let total = total.fold(0, u64::saturating_add);
-                self.opening.start_probes(total > congestion::FIRST_FLIGHT_BYTES);
+                self.opening
+                    .start_probes(total > congestion::FIRST_FLIGHT_BYTES);
             }
         }
         let size = self.opening.probes.pop()?;

@@ -8,6 +8,7 @@ mod holds;
 mod parity;
 mod path;
 mod renewal;
+mod rhythm;
 mod stall;
 mod tail;
 mod train;
@@ -85,6 +86,7 @@ pub struct OutgoingSession {
     peer_window: u64,
     report_counts: feedback::Counts,
     probe: transmit::Probe,
+    rhythm: rhythm::Rhythm,
     tail: tail::Tail,
     parity: parity::Parity,
     stall: stall::Stall,
@@ -134,6 +136,7 @@ impl OutgoingSession {
             is_window_limited: false,
             peer_window: 0,
             report_counts: feedback::Counts::default(),
+            rhythm: rhythm::Rhythm::default(),
             probe: transmit::Probe::default(),
             tail: tail::Tail::default(),
             parity: parity::Parity::default(),

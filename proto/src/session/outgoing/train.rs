@@ -70,14 +70,18 @@ mod tests {
         // SPEC: R-train-2
         let arrivals: Vec<u64> = (0..9).map(|at| 7_000 + at * 100).collect();
         assert_eq!(rate(&arrivals), Some(12_000_000));
-        let shuffled = [7_300, 7_000, 7_100, 7_800, 7_200, 7_700, 7_500, 7_400, 7_600];
+        let shuffled = [
+            7_300, 7_000, 7_100, 7_800, 7_200, 7_700, 7_500, 7_400, 7_600,
+        ];
         assert_eq!(rate(&shuffled), Some(12_000_000), "the network may reorder");
     }
 
     #[test]
     fn a_receiver_that_looked_late_makes_no_path_fast() {
         // SPEC: R-train-2
-        let late = [6_000, 6_000, 6_000, 6_000, 6_000, 6_000, 6_000, 7_000, 8_000];
+        let late = [
+            6_000, 6_000, 6_000, 6_000, 6_000, 6_000, 6_000, 7_000, 8_000,
+        ];
         assert_eq!(rate(&late), Some(2_400_000));
         assert_eq!(rate(&[9_000; 9]), None);
         assert_eq!(rate(&[0, 10, 20, 30, 40, 50, 60, 70, 80]), None);
