@@ -112,10 +112,12 @@ impl Share {
         true
     }
 
-    /// As [`Self::take`], but nothing is guaranteed, and others keep half of the pool.
-    pub fn take_spare(&mut self, bytes: u64) -> bool {
+    /// As [`Self::take`], but nothing is guaranteed, and others keep all but this `part` of the pool:
+    /// its half, a third...
+    pub fn take_spare(&mut self, part: u64, bytes: u64) -> bool {
         let held = self.held.saturating_add(bytes);
-        let spare = (self.pool.size() / 2).saturating_sub(self.pool.held());
+        let spare = self.pool.size().checked_div(part).unwrap_or_default();
+        let spare = spare.saturating_sub(self.pool.held());
         let fair = self.fair().min(self.pool.size()) / 2;
         bytes <= spare && held <= fair && self.take(bytes)
     }
@@ -168,7 +170,7 @@ mod tests {
     fn what_a_session_has_besides_makes_no_share_smaller() {
         let pool = MemoryPool::new(1_000 * KIB);
         let (mut blocks, mut books) = (pool.share(), pool.extra_share());
-        assert!(blocks.take(100 * KIB) && books.take_spare(KIB));
+        assert!(blocks.take(100 * KIB) && books.take_spare(2, KIB));
         assert_eq!(blocks.fair(), 1_000 * KIB);
         assert!(!blocks.take(900 * KIB), "the pool counts both");
         assert!(blocks.take(899 * KIB));

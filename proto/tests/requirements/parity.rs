@@ -3,16 +3,19 @@
 use crate::receiver_bench::{self, CHUNK};
 use crate::sender_bench::{self, content};
 use crate::wire::{ID, missing};
+use std::collections::BTreeSet;
+use xfer_proto::config::{PROGRESS_WINDOW, ReceiverConfig};
 use xfer_proto::digest::{LEAF_SIZE, leaf_value};
 use xfer_proto::error::ErrorCode;
 use xfer_proto::fec;
 use xfer_proto::id::{FileIndex, PacketNumber};
+use xfer_proto::memory::MemoryPool;
 use xfer_proto::storage::{Leaf, Prepared};
 use xfer_proto::time::Duration;
 use xfer_proto::wire::frame::{Frame, GapRun};
 use xfer_proto::wire::header::Kind;
 use xfer_proto::wire::message::Message;
-use xfer_proto::wire::packet::{ParityOf, encode_parity};
+use xfer_proto::wire::packet::{ParityOf, encode_parity, encode_part};
 
 const CHUNKS: usize = 20;
 
@@ -68,6 +71,113 @@ fn what_parity_brings_back_counts_as_received() {
     bench.eof(0, &bytes, leaf_value(bytes.len() as u64, 0, &bytes));
     assert_eq!(bench.committed.len(), 1);
     assert_eq!(bench.written(0), bytes);
+}
+
+#[test]
+fn blocks_that_overlap_are_not_held() {
+    // SPEC: R-parity-8
+    let (mut bench, bytes) = receiving();
+    bench.send(2, &bytes[2 * CHUNK..]);
+    for overlapping in [of(0, 10, 0), of(0, 20, 1), of(9, 11, 0)] {
+        deliver(&mut bench, overlapping, &symbol(&bytes, overlapping));
+    }
+    bench.ping(CHUNKS as u64);
+    assert_eq!(missing(bench.seen.last_report()).len(), 1);
+    // The first one stands, and the second symbol of it is enough.
+    let block = of(0, 10, 3);
+    deliver(&mut bench, block, &symbol(&bytes, block));
+    bench.ping(CHUNKS as u64);
+    assert_eq!(bench.seen.last_report().first_missing, CHUNKS as u64);
+}
+
+/// Bytes that a receiver holds four windows of progress after parity came that is not enough, or
+/// that did not come.
+fn held_in_the_end(has_parity: bool) -> u64 {
+    let mut config = ReceiverConfig::default();
+    let pool = MemoryPool::new(1 << 22);
+    config.memory = pool.clone();
+    let mut bench = receiver_bench::Bench::open_with(config);
+    let bytes = content(0, 0, 3 * CHUNKS * CHUNK);
+    bench.offer_all(&[("a", bytes.len() as u64)]);
+    if has_parity {
+        let block = of(0, CHUNKS as u8, 0);
+        deliver(&mut bench, block, &symbol(&bytes, block));
+        assert_eq!(pool.held(), CHUNK as u64);
+    }
+    for chunk in 0..2 * CHUNKS {
+        // Enough goes on for the session to live.
+        let chunk = CHUNKS + chunk;
+        bench.wait(PROGRESS_WINDOW / 10);
+        bench.data(chunk as u64, &bytes[chunk * CHUNK..][..CHUNK]);
+    }
+    assert!(bench.seen.closes.is_empty());
+    pool.held()
+}
+
+#[test]
+fn parity_that_leads_to_nothing_is_forgotten() {
+    assert_eq!(held_in_the_end(true), held_in_the_end(false));
+}
+
+#[test]
+fn what_too_much_is_missing_of_is_asked_for() {
+    // SPEC: R-parity-8
+    let mut bench = receiver_bench::Bench::open();
+    let bytes = content(0, 0, 200 * CHUNK);
+    bench.offer_all(&[("a", bytes.len() as u64)]);
+    for index in 0..65 {
+        let block = of(0, 65, index);
+        deliver(&mut bench, block, &symbol(&bytes, block));
+    }
+    for index in 0..64 {
+        let block = of(65, 64, index);
+        deliver(&mut bench, block, &symbol(&bytes, block));
+    }
+    bench.ping(200);
+    let stats = bench.session.as_ref().unwrap().stats();
+    assert_eq!(stats.recovered_chunks, 64);
+}
+
+#[test]
+fn a_part_that_comes_late_makes_parity_enough() {
+    let (mut bench, bytes) = receiving();
+    bench.send(2, &bytes[2 * CHUNK..]);
+    let block = of(0, CHUNKS as u8, 1);
+    deliver(&mut bench, block, &symbol(&bytes, block));
+    for at in [0, CHUNK - 600] {
+        let number = PacketNumber(bench.take_number());
+        let mut packet = Vec::new();
+        let part = &bytes[CHUNK + at..][..600];
+        encode_part(&mut packet, ID, number, (1, at as u16), part, &[]);
+        bench.deliver(&packet);
+    }
+    bench.ping(CHUNKS as u64);
+    assert_eq!(bench.seen.last_report().first_missing, CHUNKS as u64);
+}
+
+#[test]
+fn a_receiver_that_lost_nearly_all_makes_no_sender_count_for_ever() {
+    let chunk = sender_bench::CHUNK;
+    let mut bench = sender_bench::Bench::with_token(&[400_000_000, 1_000 * chunk]);
+    bench.say(&Message::Hold { file: FileIndex(0) });
+    bench.say(&Message::Answer { through: 2 });
+    let first = 400_000_000_u64.div_ceil(chunk);
+    let is_all_sent = |bench: &sender_bench::Bench| {
+        let chunks = bench.seen.chunks.iter();
+        chunks.filter(|chunk| chunk.0 >= first).count() >= 1_000
+    };
+    while !is_all_sent(&bench) {
+        let report = bench.a_report(|report| {
+            report.received = report.received.min(3);
+            report.window = 1 << 24;
+        });
+        bench.wait(Duration::from_millis(20));
+        bench.control(&[Frame::Report(report)]);
+        assert_eq!(bench.closed, None);
+    }
+    bench.wait(Duration::from_millis(1_000));
+    let blocks: BTreeSet<u64> = bench.seen.parities.iter().map(|of| of.0.first).collect();
+    assert!((1..=256).contains(&blocks.len()), "{}", blocks.len());
 }
 
 #[test]

@@ -11,6 +11,8 @@ use crate::wire::frame::Block;
 
 /// Bytes that a session may always spend so: enough for a transfer that gets on.
 const FREE: u64 = 16 << 10;
+/// Beyond that, of the pool, what all books may take together with what else is held: its half.
+const SPARE: u64 = 2;
 /// Bytes that a leaf costs of which only the value is known.
 const LEAF_COST: u64 = 2 * size_of::<LeafState>() as u64;
 /// Bytes that a hole costs: a range in a vector that grows by doubling.
@@ -28,7 +30,7 @@ impl Books {
     /// Whether the session may remember `bytes` in all.
     fn allow(&mut self, bytes: u64) -> bool {
         let due = bytes.saturating_sub(FREE);
-        due <= self.0.held() || self.0.take_spare(due.saturating_sub(self.0.held()))
+        due <= self.0.held() || self.0.take_spare(SPARE, due.saturating_sub(self.0.held()))
     }
 
     /// The session remembers no more than `bytes`.

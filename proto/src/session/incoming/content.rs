@@ -108,6 +108,7 @@ impl IncomingSession {
     fn on_chunk_whole(&mut self, now: Instant, chunk: u64, place: Place) {
         self.parts.forget(chunk..chunk + 1);
         self.received.insert(chunk..chunk + 1);
+        self.parity.on_chunk(chunk);
         self.progress.on_bytes(place.len as u64);
         if let Some(state) = self.files.get_mut(place.file) {
             state.started.get_or_insert(now);

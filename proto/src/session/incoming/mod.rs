@@ -202,8 +202,9 @@ impl IncomingSession {
                 payload,
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
+                    let before = self.received.count();
                     self.on_chunk(now, chunk, payload);
-                    if !self.parity.is_empty() {
+                    if !self.parity.is_empty() && self.received.count() > before {
                         self.recover_next(now);
                     }
                 }
@@ -215,7 +216,11 @@ impl IncomingSession {
                 payload,
             } if header.session == self.id && received.source == self.peer => {
                 if self.on_packet(now, header, &received) {
+                    let before = self.received.count();
                     self.on_part(now, chunk, usize::from(offset), payload);
+                    if !self.parity.is_empty() && self.received.count() > before {
+                        self.recover_next(now);
+                    }
                 }
             }
             Packet::Parity {

@@ -19,10 +19,17 @@ use crate::range_set::RangeSet;
 use crate::storage::{Done, OpId, ReadBlock, StorageOp};
 use crate::time::Instant;
 use crate::wire::packet::ParityOf;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+/// Of the pool, what all parity may take together with what else is held: it can be done without.
+const SPARE: u64 = 4;
+/// More missing chunks of a block are not recovered: the work grows with their cube.
+const MAX_MISSING: u64 = 64;
+/// Windows of progress after which parity that has led to nothing is forgotten.
+const MAX_WINDOWS: u64 = 2;
 
 /// First chunk of a block and number of its chunks.
 type BlockKey = (u64, u8);
@@ -30,11 +37,23 @@ type BlockKey = (u64, u8);
 /// Parity that has come, and the block that is being recovered.
 #[derive(Debug)]
 pub(super) struct Parity {
-    /// Symbols by index.
-    blocks: BTreeMap<BlockKey, BTreeMap<u8, Vec<u8>>>,
+    /// No two of them share a chunk.
+    blocks: BTreeMap<BlockKey, Block>,
     recovery: Option<Recovery>,
+    windows: u64,
     /// What is held: the symbols, and the chunks of the block that is being recovered.
     memory: Share,
+}
+
+/// What is known of a block.
+#[derive(Debug, Default)]
+struct Block {
+    /// The window of progress in which it began.
+    window: u64,
+    /// Chunks that have not come.
+    missing: u64,
+    /// By index.
+    symbols: BTreeMap<u8, Vec<u8>>,
 }
 
 /// A block whose chunks are read back.
@@ -45,7 +64,8 @@ struct Recovery {
     content: Vec<u8>,
     start: u64,
     missing: Vec<u8>,
-    reads: BTreeSet<OpId>,
+    /// How many bytes each of them reads.
+    reads: BTreeMap<OpId, u32>,
 }
 
 impl Parity {
@@ -53,6 +73,7 @@ impl Parity {
         Self {
             blocks: BTreeMap::new(),
             recovery: None,
+            windows: 0,
             memory: pool.extra_share(),
         }
     }
@@ -62,22 +83,52 @@ impl Parity {
         self.blocks.is_empty()
     }
 
-    /// Keeps a symbol where there is memory for it.
-    fn keep(&mut self, of: ParityOf, symbol: &[u8]) {
-        let len = symbol.len() as u64;
-        let block = self.blocks.entry((of.first, of.count)).or_default();
-        let is_new = !block.contains_key(&of.index);
-        let held = self.memory.held().saturating_add(len);
-        if is_new && held <= MAX_PARITY_HELD && self.memory.take_spare(len) {
-            block.insert(of.index, symbol.to_vec());
-        } else if block.is_empty() {
-            self.blocks.remove(&(of.first, of.count));
+    /// The block with the chunk.
+    fn block_of(&self, chunk: u64) -> Option<BlockKey> {
+        let (key, _) = self.blocks.range(..=(chunk, u8::MAX)).next_back()?;
+        chunks_of(*key).contains(&chunk).then_some(*key)
+    }
+
+    /// A chunk has come: whether its block may be recovered, or forgotten.
+    pub fn on_chunk(&mut self, chunk: u64) {
+        if let Some(key) = self.block_of(chunk)
+            && let Some(block) = self.blocks.get_mut(&key)
+        {
+            block.missing = block.missing.saturating_sub(1);
         }
     }
 
+    /// Keeps a symbol where there is memory for it. The blocks of an honest sender do not overlap.
+    fn keep(&mut self, of: ParityOf, symbol: &[u8], received: &RangeSet) {
+        let len = symbol.len() as u64;
+        let key = (of.first, of.count);
+        if !self.blocks.contains_key(&key) {
+            let last = of.chunks().end.saturating_sub(1);
+            let before = self.blocks.range(..=(last, u8::MAX)).next_back();
+            if before.is_some_and(|(other, _)| chunks_of(*other).end > of.first) {
+                return;
+            }
+        }
+        let held = self.memory.held().saturating_add(len);
+        let block = self.blocks.get(&key);
+        let is_new = block.is_none_or(|block| !block.symbols.contains_key(&of.index));
+        if !is_new || held > MAX_PARITY_HELD || !self.memory.take_spare(SPARE, len) {
+            return;
+        }
+        let gaps = received.gaps(of.chunks());
+        let block = self.blocks.entry(key).or_insert_with(|| Block {
+            window: self.windows,
+            missing: gaps
+                .map(|gap| gap.end.saturating_sub(gap.start))
+                .fold(0, u64::saturating_add),
+            symbols: BTreeMap::new(),
+        });
+        block.symbols.insert(of.index, symbol.to_vec());
+    }
+
     fn remove(&mut self, key: BlockKey) {
-        let symbols = self.blocks.remove(&key).unwrap_or_default();
-        let bytes: usize = symbols.values().map(Vec::len).sum();
+        let block = self.blocks.remove(&key).unwrap_or_default();
+        let bytes: usize = block.symbols.values().map(Vec::len).sum();
         self.memory.give(bytes as u64);
     }
 
@@ -100,23 +151,28 @@ impl Parity {
         }
     }
 
-    /// A block that lacks something, but no more than there is parity. Those that lack nothing are
-    /// forgotten.
-    fn next_recoverable(&mut self, received: &RangeSet) -> Option<BlockKey> {
-        let keys: Vec<BlockKey> = self.blocks.keys().copied().collect();
-        for key in keys {
-            let missing: u64 = received
-                .gaps(chunks_of(key))
-                .map(|gap| gap.end.saturating_sub(gap.start))
-                .sum();
-            let symbols = self.blocks.get(&key).map_or(0, BTreeMap::len) as u64;
-            match missing {
-                0 => self.remove(key),
-                missing if missing <= symbols => return Some(key),
-                _ => {}
+    /// A window of progress is over.
+    pub fn on_window(&mut self) {
+        let window = self.windows;
+        self.windows = window.saturating_add(1);
+        let is_old = |block: &Block| block.window.saturating_add(MAX_WINDOWS) <= window;
+        let old = self.blocks.iter().filter(|(_, block)| is_old(block));
+        let old: Vec<BlockKey> = old.map(|(key, _)| *key).collect();
+        old.into_iter().for_each(|key| self.forget(&chunks_of(key)));
+    }
+
+    /// A block that lacks something, but no more than there is parity. Those that lack nothing, or
+    /// too much, are forgotten.
+    fn next_recoverable(&mut self) -> Option<BlockKey> {
+        let enough = |it: &Block| it.missing <= it.symbols.len() as u64;
+        loop {
+            let (key, block) = self.blocks.iter().find(|(_, block)| enough(block))?;
+            let key = *key;
+            if (1..=MAX_MISSING).contains(&block.missing) {
+                return Some(key);
             }
+            self.remove(key);
         }
-        None
     }
 }
 
@@ -144,7 +200,7 @@ impl IncomingSession {
             return self.violation(now, "it sent parity that no block has");
         }
         if !is_beyond && self.is_receiving(file) {
-            self.parity.keep(of, symbol);
+            self.parity.keep(of, symbol, &self.received);
             self.recover_next(now);
         }
     }
@@ -157,7 +213,7 @@ impl IncomingSession {
     /// Begins with the next block of which enough has come, unless one is being recovered.
     pub(super) fn recover_next(&mut self, now: Instant) {
         while self.phase == Phase::Open && self.parity.recovery.is_none() {
-            let Some(key) = self.parity.next_recoverable(&self.received) else {
+            let Some(key) = self.parity.next_recoverable() else {
                 return;
             };
             // Otherwise the missing chunks are asked for as always.
@@ -194,7 +250,7 @@ impl IncomingSession {
         let Some(place) = self.files.layout.place(key.0) else {
             return false;
         };
-        if !self.parity.memory.take_spare(len) {
+        if !self.parity.memory.take_spare(SPARE, len) {
             return false;
         }
         let end = self.files.layout.size(place.file);
@@ -202,7 +258,7 @@ impl IncomingSession {
         // What is read must have been asked to be written.
         self.assembly.flush(place.file, place.offset..end);
         self.ask_writes();
-        let mut reads = BTreeSet::new();
+        let mut reads = BTreeMap::new();
         let mut missing = Vec::new();
         let mut from = place.offset;
         let at = |chunk: u64| {
@@ -216,12 +272,13 @@ impl IncomingSession {
             let to = at(gap.start).min(end);
             if from < to {
                 let op = self.op(place.file, OpKind::ReadBack { offset: from });
-                reads.insert(op);
+                let len = to.saturating_sub(from) as u32;
+                reads.insert(op, len);
                 self.storage.push_back(StorageOp::Read {
                     op,
                     file: place.file,
                     offset: from,
-                    len: to.saturating_sub(from) as u32,
+                    len,
                     digest: false,
                 });
             }
@@ -249,13 +306,13 @@ impl IncomingSession {
         let Some(recovery) = self.parity.recovery.as_mut() else {
             return;
         };
-        if !recovery.reads.remove(&op) {
+        let Some(len) = recovery.reads.remove(&op) else {
             return;
-        }
+        };
         let start = offset.saturating_sub(recovery.start) as usize;
         let place = recovery.content.get_mut(start..).unwrap_or_default();
         match result {
-            Ok(Done::Read(ReadBlock { data, .. })) if data.len() <= place.len() => {
+            Ok(Done::Read(ReadBlock { data, .. })) if data.len() == len as usize => {
                 let place = place.get_mut(..data.len()).unwrap_or_default();
                 place.copy_from_slice(&data);
             }
@@ -278,8 +335,9 @@ impl IncomingSession {
             return;
         };
         let symbols = self.parity.blocks.get(&recovery.block);
-        let found = symbols.and_then(|symbols| {
-            let parities: Vec<(u8, &[u8])> = symbols
+        let found = symbols.and_then(|block| {
+            let parities: Vec<(u8, &[u8])> = block
+                .symbols
                 .iter()
                 .map(|(index, symbol)| (*index, symbol.as_slice()))
                 .collect();
@@ -300,6 +358,8 @@ impl IncomingSession {
             {
                 self.stats.recovered_chunks = self.stats.recovered_chunks.saturating_add(1);
                 self.on_chunk(now, chunk, content);
+                // Else the sender repairs what it does not know to be there.
+                self.reporting.ask();
             }
         }
     }

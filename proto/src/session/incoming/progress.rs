@@ -80,6 +80,7 @@ impl IncomingSession {
         let is_excused = self.ops.first_key_value().is_some_and(|op| op.0.0 <= since);
         self.progress.ops_before = self.next_op;
         self.assembly.flush_idle();
+        self.parity.on_window();
         self.ask_writes();
         if !self.progress.on_window(is_excused) {
             let text = "it sent next to nothing for too long";

@@ -10,12 +10,13 @@ use crate::config::MAX_PARITY_BLOCK;
 use crate::fec;
 use crate::file::layout::Layout;
 use crate::id::FileIndex;
+use crate::range_set::RangeSet;
 use crate::time::Duration;
 use crate::transmit::TransmitBuf;
 use crate::wire::packet::{
     MAX_PARITY_CHUNK, MAX_SYMBOLS, PARITY_OVERHEAD, ParityOf, encode_parity,
 };
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -31,6 +32,10 @@ const MIN_LOST: f64 = 0.1;
 const MIN_ROUND_TRIP: Duration = Duration::from_millis(5);
 /// Files whose last chunks are looked at: more have too few each.
 const MAX_FILES: usize = 64;
+/// Flights that have parity at the most, and blocks: a receiver that says that nearly all is lost
+/// makes no sender count for ever.
+const MAX_FLIGHTS: u32 = 6;
+const MAX_BLOCKS: usize = 256;
 
 /// A block whose parity is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +54,8 @@ pub(super) struct Parity {
     blocks: VecDeque<Block>,
     /// The last chunks below this one have parity, or it was not worth it.
     planned_end: u64,
-    /// Chunks with parity, from the lowest to the highest.
-    covered: Range<u64>,
+    /// Chunks with parity.
+    covered: RangeSet,
     /// Number of the newest packet with parity.
     number: u64,
 }
@@ -62,12 +67,15 @@ impl Parity {
         if core::mem::replace(&mut self.planned_end, end) >= end || end > MAX_PARITY_CHUNK {
             return;
         }
-        self.covered = end..end;
+        self.covered = RangeSet::new();
         // The flight before was lost and repaired with the last one, and its repairs get lost as
         // well; and so on.
         let mut flights = end.saturating_sub(flight)..end;
         let mut missing = share;
-        while flight as f64 * missing >= MIN_LOST && !flights.is_empty() {
+        for _ in 0..MAX_FLIGHTS {
+            if flight as f64 * missing < MIN_LOST || flights.is_empty() {
+                return;
+            }
             self.cover(layout, flights.clone(), missing, share);
             flights = flights.start.saturating_sub(flight)..flights.start;
             missing *= share;
@@ -81,9 +89,11 @@ impl Parity {
         let last = chunks.end.checked_sub(1);
         let last = last.and_then(|chunk| layout.file_of(chunk));
         let files = (0..=last.map_or(0, |file| file.0)).rev();
+        // Blocks are of a few sizes, and counting takes long.
+        let mut counted = BTreeMap::new();
         for file in files.take(MAX_FILES) {
             let all = layout.chunks(FileIndex(file));
-            if all.end <= chunks.start {
+            if all.end <= chunks.start || self.blocks.len() >= MAX_BLOCKS {
                 break;
             }
             let mut part = all.start.max(chunks.start)..all.end.min(chunks.end);
@@ -91,14 +101,16 @@ impl Parity {
             if count < MIN_CHUNKS {
                 continue;
             }
-            self.covered.start = part.start;
+            self.covered.insert(part.clone());
             for left in (1..=count.div_ceil(most)).rev() {
                 let count = (part.end - part.start).div_ceil(left) as u8;
                 self.blocks.push_back(Block {
                     first: part.start,
                     count,
                     next: 0,
-                    end: symbols(count, missing, share),
+                    end: *counted
+                        .entry(count)
+                        .or_insert_with(|| symbols(count, missing, share)),
                 });
                 part.start += u64::from(count);
             }
@@ -113,7 +125,7 @@ impl Parity {
     /// Whether the receiver may recover the chunk from what is on its way above `lost_below`.
     pub fn is_pending(&self, chunk: u64, lost_below: u64) -> bool {
         let is_unsent = !self.blocks.is_empty() || self.number >= lost_below;
-        is_unsent && self.covered.contains(&chunk)
+        is_unsent && self.covered.contains(chunk)
     }
 }
 
@@ -121,11 +133,16 @@ impl OutgoingSession {
     /// Writes the next packet with parity, once everything has been sent; answers whether there was
     /// one.
     pub(super) fn write_parity(&mut self, out: &mut TransmitBuf<'_>) -> bool {
+        if self.path.is_cut() {
+            self.parity.blocks.clear();
+        }
         if self.phase != Phase::Open || self.path.is_cut() || !self.files.is_all_sent() {
             return false;
         }
         if self.rtt.min() >= MIN_ROUND_TRIP {
-            let flight = self.sent.in_flight() / self.path.packet_size().max(1) as u64;
+            // What is in this batch is counted as in flight when the batch leaves.
+            let flight = self.sent.in_flight().saturating_add(out.len() as u64);
+            let flight = flight / self.path.packet_size().max(1) as u64;
             let (end, share) = (self.files.cursor(), self.sent.loss());
             let layout = &self.files.layout;
             self.parity.plan(layout, end, flight, share);
@@ -261,7 +278,11 @@ mod tests {
                 (403, 97)
             ]
         );
-        assert_eq!(parity.covered, 403..1_403);
+        assert_eq!(
+            parity.covered.iter().collect::<Vec<_>>(),
+            [403..500, 503..1_403]
+        );
+        assert!(!parity.is_pending(501, 0));
         assert!(parity.is_for(1_403) && parity.is_pending(403, 0) && !parity.is_pending(402, 0));
         let planned = parity.blocks.clone();
         parity.plan(&layout, 1_403, 1_000, 0.05);
