@@ -92,6 +92,8 @@ pub enum StorageOp {
         file: FileIndex,
         /// Which leaf, from 0.
         leaf: u64,
+        /// Set for a leaf that was kept from an earlier session: the value on record.
+        kept: Option<Digest>,
     },
     /// Receiver: these leaves are written and verified; sync the data, then record them for a
     /// resume. The record may be put off or left out: it is an optimisation, and its completion
@@ -136,6 +138,9 @@ pub enum Prepared {
         /// The journal is of an offer with the same modification time and the same identity, and
         /// both were given: the leaves are those of the source as it is.
         is_same_source: bool,
+        /// Nothing has written to the partial file since all that is on record was verified. Where
+        /// that is not known each leaf is hashed again before the file is committed.
+        is_unchanged: bool,
     },
     /// A file of that name and size is there; whether it is identical is not known yet.
     Existing,

@@ -8,12 +8,16 @@
 //! are trusted as far as the last *sync mark*, which is written once the data before it is on
 //! stable storage. Beyond the mark they are trusted only in the boot of the machine that wrote
 //! them: then the page cache still has the data, however the process ended.
+//!
+//! The last record may be a *seal*: the state of the partial file when all on record was verified
+//! and nothing was to be written any more. Where the file is in that state still, nobody has written
+//! to it since.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use xfer_proto::digest::leaf_count;
 use xfer_proto::id::Digest;
-use xfer_proto::manifest::Entry;
+use xfer_proto::manifest::{Entry, Timestamp};
 use xfer_proto::storage::Leaf;
 
 const MAGIC: &[u8; 8] = b"xferjnl1";
@@ -22,6 +26,7 @@ const RECORD: usize = 45;
 const VARIABLE: usize = 33;
 const LEAF: u8 = 1;
 const SYNC: u8 = 2;
+const SEAL: u8 = 3;
 
 /// Writes the journal of one file: makes the bytes, its caller puts them on disk.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +53,11 @@ impl Writer {
         self.record(SYNC, 0, &[0; 32])
     }
 
+    /// The mark that says: all on record is in a file in this state.
+    pub(crate) fn seal(self, seal: &Seal) -> [u8; RECORD] {
+        self.record(SEAL, seal.inode, &seal.rest)
+    }
+
     fn record(self, kind: u8, index: u64, value: &[u8; 32]) -> [u8; RECORD] {
         let mut record = [0; RECORD];
         record[0] = kind;
@@ -59,8 +69,39 @@ impl Writer {
     }
 }
 
-/// The leaves that a journal proves of exactly this file, in ascending order, none where it proves
-/// nothing; and whether it was of the same source: then they are those of the source as it is.
+/// What a journal proves of exactly one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Proven {
+    /// In ascending order.
+    pub(crate) leaves: Vec<Leaf>,
+    /// It was of the same source: the leaves are those of the source as it is.
+    pub(crate) is_same_source: bool,
+    /// What the partial file looked like when all on record was verified, if the record ends with
+    /// that.
+    pub(crate) seal: Option<Seal>,
+}
+
+/// What changes when a file is written to, however soon its time of modification is set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seal {
+    inode: u64,
+    rest: [u8; 32],
+}
+
+impl Seal {
+    /// Of a file with this size and these times of modification and of change.
+    pub(crate) fn new(inode: u64, size: u64, modified: Timestamp, changed: Timestamp) -> Self {
+        let mut rest = [0; 32];
+        rest[..8].copy_from_slice(&size.to_le_bytes());
+        rest[8..16].copy_from_slice(&modified.seconds.to_le_bytes());
+        rest[16..20].copy_from_slice(&modified.nanos.to_le_bytes());
+        rest[20..28].copy_from_slice(&changed.seconds.to_le_bytes());
+        rest[28..].copy_from_slice(&changed.nanos.to_le_bytes());
+        Self { inode, rest }
+    }
+}
+
+/// What the journal proves of exactly this file; nothing where it is of another or torn.
 ///
 /// # Errors
 /// Whatever reading says. A journal that ends early is no error.
@@ -68,39 +109,46 @@ pub(crate) fn read(
     mut journal: impl Read,
     entry: &Entry,
     boot: Option<[u8; 16]>,
-) -> io::Result<(Vec<Leaf>, bool)> {
+) -> io::Result<Proven> {
     let (_, expected) = Writer::start(entry, None);
     let mut found = vec![0; expected.len()];
     if !fill(&mut journal, &mut found)? {
-        return Ok((Vec::new(), false));
+        return Ok(Proven::default());
     }
     let (body, sum) = found.split_at(expected.len() - 4);
     let written_in = &body[8..24];
     let seed = crc32fast::hash(body);
     let is_ours = body[..8] == expected[..8] && body[VARIABLE..] == expected[VARIABLE..body.len()];
     if !is_ours || sum != seed.to_le_bytes() {
-        return Ok((Vec::new(), false));
+        return Ok(Proven::default());
     }
     // Zeros stand for a boot that the system does not name: no two of those are the same one.
     let same_boot = boot.is_some_and(|boot| boot == written_in && boot != [0; 16]);
     let is_same_source = entry.modified.is_some()
         && entry.identity.is_some()
         && body[24..VARIABLE] == expected[24..VARIABLE];
-    let leaves = records(journal, Writer { seed }, leaf_count(entry.size), same_boot)?;
-    Ok((leaves, is_same_source))
+    let (leaves, seal) = records(journal, Writer { seed }, leaf_count(entry.size), same_boot)?;
+    Ok(Proven {
+        leaves,
+        is_same_source,
+        seal,
+    })
 }
 
+/// The leaves that records prove, and the seal behind them.
 fn records(
     mut journal: impl Read,
     writer: Writer,
     count: u64,
     same_boot: bool,
-) -> io::Result<Vec<Leaf>> {
+) -> io::Result<(Vec<Leaf>, Option<Seal>)> {
     let mut proven = BTreeMap::new();
     let mut unsynced = Vec::new();
+    let mut seal = None;
     let mut record = [0; RECORD];
     while fill(&mut journal, &mut record)? {
         let (body, sum) = record.split_at(41);
+        seal = None;
         if sum != checksum(writer.seed, body).to_le_bytes() {
             break;
         }
@@ -112,16 +160,19 @@ fn records(
         match body[0] {
             LEAF if index < count => unsynced.push((index, Digest(value))),
             SYNC => proven.extend(unsynced.drain(..)),
+            SEAL => {
+                let (inode, rest) = (index, value);
+                seal = Some(Seal { inode, rest });
+            }
             _ => break,
         }
     }
     if same_boot {
         proven.extend(unsynced);
     }
-    Ok(proven
-        .into_iter()
-        .map(|(index, value)| Leaf { index, value })
-        .collect())
+    let leaves = proven.into_iter();
+    let leaves = leaves.map(|(index, value)| Leaf { index, value });
+    Ok((leaves.collect(), seal))
 }
 
 fn header(entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u8> {
@@ -177,7 +228,7 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
 mod tests {
     use super::*;
     use xfer_proto::digest::LEAF_SIZE;
-    use xfer_proto::manifest::{EntryKind, Name, Timestamp};
+    use xfer_proto::manifest::{EntryKind, Name};
 
     const BOOT: Option<[u8; 16]> = Some([7; 16]);
 
@@ -211,7 +262,7 @@ mod tests {
     }
 
     fn indices(bytes: &[u8], entry: &Entry, boot: Option<[u8; 16]>) -> Vec<u64> {
-        let (leaves, _) = read(bytes, entry, boot).unwrap();
+        let leaves = read(bytes, entry, boot).unwrap().leaves;
         assert!(leaves.iter().all(|got| *got == leaf(got.index)));
         leaves.iter().map(|leaf| leaf.index).collect()
     }
@@ -272,7 +323,7 @@ mod tests {
         let mut mode = entry();
         mode.mode = Some(0o600);
         assert_eq!(partial_id(&mode), partial_id(&entry()));
-        assert!(read(&journal()[..], &mode, BOOT).unwrap().1);
+        assert!(read(&journal()[..], &mode, BOOT).unwrap().is_same_source);
         // SPEC: R-resume-2
         for identity in [None, Some(8)] {
             let changed = Entry {
@@ -280,7 +331,7 @@ mod tests {
                 ..entry()
             };
             assert_eq!(indices(&journal(), &changed, BOOT), [1, 2, 3]);
-            assert!(!read(&journal()[..], &changed, BOOT).unwrap().1);
+            assert!(!read(&journal()[..], &changed, BOOT).unwrap().is_same_source);
         }
     }
 

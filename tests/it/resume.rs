@@ -5,6 +5,9 @@ use crate::support::{
     Finished, MODES, Receiver, Running, Scratch, assert_same_tree, eventually, exit, noise,
     write_file, xfer,
 };
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -195,4 +198,32 @@ fn a_changed_source_does_not_go_on_from_the_old_one() {
     write_file(&path, &noise(SIZE, 22));
     transfer.again().expect(0);
     assert_same_tree(&transfer.scratch.join("source"), receiver.out());
+}
+
+#[test]
+fn a_disk_that_forgot_a_byte_costs_its_leaf_in_every_mode() {
+    // However the receiver ended: what it kept is looked at again where it may have changed.
+    for (mode, signal) in MODES.into_iter().zip(["KILL", "INT", "INT", "KILL"]) {
+        let scratch = Scratch::new();
+        let out = scratch.join("out");
+        let receiver = Receiver::start(&out, &[]);
+        let transfer = Transfer::new(scratch, &receiver, mode);
+        let sender = transfer.start_and_wait();
+        let address = receiver.to();
+        receiver.signal(signal);
+        receiver.finish();
+        sender.finish().expect(exit::UNREACHABLE);
+        let kept = fs::read_dir(out.join(".xfer-part")).unwrap();
+        let mut kept = kept.map(|entry| entry.unwrap().path());
+        let part = kept
+            .find(|path| path.extension() == Some(OsStr::new("part")))
+            .unwrap();
+        let file = File::options().read(true).write(true).open(part).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, 500_000).unwrap();
+        file.write_all_at(&[!byte[0]], 500_000).unwrap();
+        let receiver = receive_at(&out, &address);
+        transfer.again().expect(0);
+        transfer.check(receiver);
+    }
 }

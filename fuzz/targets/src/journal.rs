@@ -42,6 +42,8 @@ enum Step {
     Sync,
     /// Anything at all: the reader must stop before it, or at the latest behind it.
     Garbage([u8; 45]),
+    /// The state of the partial file, told by a byte.
+    Seal(u8),
 }
 
 /// A journal proves the leaves that were written for exactly this file, and nothing else.
@@ -59,6 +61,10 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let entry = written_for.entry();
     let (writer, mut bytes) = format::Writer::start(&entry, written_in);
     let mut expected = Expected::default();
+    let last_seal = match steps.last() {
+        Some(Step::Seal(byte)) => Some(seal(*byte)),
+        _ => None,
+    };
     for step in steps {
         match step {
             Step::Leaf(index, value) => {
@@ -74,6 +80,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
                 bytes.extend(garbage);
                 expected.has_ended = true;
             }
+            Step::Seal(byte) => bytes.extend(writer.seal(&seal(byte))),
         }
     }
     let is_whole = cut.is_none() && flip.is_none();
@@ -85,8 +92,10 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let target = read_for.unwrap_or(written_for).entry();
     // Zeros are what an unknown boot is written as.
     let same_boot = read_in.is_some_and(|boot| boot != [0; 16]) && read_in == written_in;
-    let (leaves, is_same_source) =
-        format::read(bytes.as_slice(), &target, read_in).expect("memory can be read");
+    let found = format::read(bytes.as_slice(), &target, read_in).expect("memory can be read");
+    let (leaves, is_same_source) = (found.leaves, found.is_same_source);
+    // A cut or a flip may leave an older seal, which then is the last record; it seals no file that
+    // was written to behind it.
     assert!(leaves.windows(2).all(|pair| pair[0].index < pair[1].index));
     if is_whole && format::partial_id(&entry) == format::partial_id(&target) {
         let identity = entry.identity.is_some() && entry.modified.is_some();
@@ -95,6 +104,7 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
             identity && entry.identity == target.identity
         );
         assert_eq!(pairs(&leaves), expected.proven(same_boot));
+        assert_eq!(found.seal, last_seal.filter(|_| !expected.has_ended));
     } else if format::partial_id(&entry) != format::partial_id(&target) {
         assert!(leaves.is_empty(), "the journal of another file");
     } else {
@@ -103,6 +113,14 @@ fn run(u: &mut Unstructured<'_>) -> Result<()> {
         assert!(leaves.iter().all(|leaf| possible.contains_key(&leaf.index)));
     }
     Ok(())
+}
+
+fn seal(byte: u8) -> format::Seal {
+    let time = |nanos| Timestamp {
+        seconds: i64::from(byte),
+        nanos,
+    };
+    format::Seal::new(u64::from(byte), 1, time(2), time(3))
 }
 
 fn pairs(leaves: &[Leaf]) -> BTreeMap<u64, Digest> {

@@ -219,6 +219,7 @@ fn nothing_is_recovered_from_leaves_that_the_sender_has_not_confirmed() {
     bench.prepared.push_back(Prepared::Partial {
         leaves: vec![Leaf { index: 0, value }],
         is_same_source: false,
+        is_unchanged: true,
     });
     bench.offer_all(&[("a", size)]);
     let first = LEAF_SIZE as usize / CHUNK - 2;

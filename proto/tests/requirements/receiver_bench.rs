@@ -233,6 +233,11 @@ impl Bench {
     /// Completes what storage has kept back, and lets it work from here on.
     pub(crate) fn unstick(&mut self) {
         self.is_storage_stuck = false;
+        self.answer_stuck();
+    }
+
+    /// Storage carries out what it was asked for, and gets stuck on what is asked then.
+    pub(crate) fn answer_stuck(&mut self) {
         for (op, done) in std::mem::take(&mut self.stuck) {
             self.complete(op, done);
         }
@@ -295,7 +300,7 @@ impl Bench {
                 content[offset as usize..][..data.len()].copy_from_slice(&data);
                 (op, Done::Written)
             }
-            StorageOp::Hash { op, file, leaf } => {
+            StorageOp::Hash { op, file, leaf, .. } => {
                 let (entry, content) = &self.content[&file];
                 let (start, end) = leaf_range(entry.size, leaf);
                 let bytes = &content[start as usize..end as usize];

@@ -127,9 +127,12 @@ impl SinkStore {
                 self.prepare((session, file), entry, differs)
                     .map(Done::Prepared),
             ),
-            StorageOp::Hash { op, file, leaf } => {
-                (op, self.hash((session, file), leaf).map(Done::Digest))
-            }
+            StorageOp::Hash {
+                op,
+                file,
+                leaf,
+                kept,
+            } => (op, self.hash((session, file), leaf, kept).map(Done::Digest)),
             StorageOp::Checkpoint { op, file, leaves } => (
                 op,
                 self.checkpoint((session, file), &leaves)

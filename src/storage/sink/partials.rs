@@ -5,8 +5,8 @@
 //! directory and not one for each file: a lock lives in an open handle, and handles are closed when
 //! there are too many.
 
-use crate::storage::journal::{self, partial_id};
-use crate::storage::sys::{self, Dir, Kind};
+use crate::storage::journal::{self, Seal, partial_id};
+use crate::storage::sys::{self, Dir, Identity, Kind};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -164,10 +164,11 @@ impl Partials {
             return None;
         }
         let old = dir.open_read(part.journal.as_ref()?).ok()?;
-        let (mut leaves, is_same_source) =
-            journal::read(BufReader::new(old), entry, self.boot).ok()?;
+        let mut proven = journal::read(BufReader::new(old), entry, self.boot).ok()?;
         let file = dir.open_rw(&part.data).ok()?;
         let found = sys::identity(&file).ok()?;
+        let is_unchanged = proven.seal == Some(seal(&found));
+        let leaves = &mut proven.leaves;
         leaves.retain(|leaf| leaf_range(entry.size, leaf.index).1 <= found.size);
         // A second name means that it was about to be moved into place: writing here would change
         // the file there.
@@ -178,16 +179,17 @@ impl Partials {
         // Leaves of this boot may not be on stable storage yet. Where that fails they are worth
         // nothing.
         file.sync_data().ok()?;
-        if !is_same_source {
+        if !proven.is_same_source {
             // What is written on is of two sources, so no later session may take it for one of
             // them.
             entry.identity = None;
         }
-        self.restart_journal(entry, &part, &leaves).ok()?;
+        self.restart_journal(entry, &part, &proven.leaves).ok()?;
         self.in_use.insert(part.data.clone());
         let prepared = Prepared::Partial {
-            leaves,
-            is_same_source,
+            leaves: proven.leaves,
+            is_same_source: proven.is_same_source,
+            is_unchanged,
         };
         Some((part, file, prepared))
     }
@@ -317,6 +319,11 @@ fn is_old(dir: &Dir, name: &[u8], now: SystemTime) -> bool {
         let changed = u64::try_from(found.changed.seconds).unwrap_or(0);
         now.saturating_sub(changed) > MAX_AGE.as_secs()
     })
+}
+
+/// What tells whether a partial file was written to.
+pub(super) fn seal(found: &Identity) -> Seal {
+    Seal::new(found.inode, found.size, found.modified, found.changed)
 }
 
 fn part(id: &str) -> Part {

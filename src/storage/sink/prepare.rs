@@ -70,7 +70,8 @@ impl SinkStore {
             Some((part, file, prepared)) => {
                 let end = sys::identity(&file).map_or(0, |found| found.size);
                 self.open.insert(key, file);
-                let receiving = Receiving::resumed(&entry, part, end, self.partials.boot());
+                let boot = self.partials.boot();
+                let receiving = Receiving::resumed(&entry, part, end, boot, &prepared);
                 (receiving, prepared)
             }
             None => (Receiving::default(), Prepared::Fresh),

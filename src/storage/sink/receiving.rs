@@ -1,6 +1,6 @@
 //! While a file arrives: writing, hashing, and the journal for a later session.
 
-use super::partials::Part;
+use super::partials::{Part, seal};
 use super::prepare::taken_over;
 use super::{Incoming, Key, SinkStore, State};
 use crate::storage::fault::{internal, sink_failure};
@@ -13,7 +13,8 @@ use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
 use xfer_proto::manifest::Entry;
-use xfer_proto::storage::{Leaf, ReadBlock};
+use xfer_proto::range_set::RangeSet;
+use xfer_proto::storage::{Leaf, Prepared, ReadBlock};
 
 /// Verified leaves are synced when the last sync is so long ago. A sync holds every session up, and
 /// only a power cut makes it worth something: a killed process loses nothing of what is journaled.
@@ -34,6 +35,8 @@ pub(super) struct Receiving {
     pub(super) reopened: bool,
     /// A sync failed: the content is not trusted any more, whatever later syncs say.
     pub(super) failed: bool,
+    /// Leaves on record that are of an earlier session and not hashed again yet.
+    unchecked: RangeSet,
     journal: Option<Journaling>,
 }
 
@@ -45,8 +48,26 @@ struct Journaling {
 
 impl Receiving {
     /// Goes on from what an earlier session left.
-    pub(super) fn resumed(entry: &Entry, part: Part, end: u64, boot: Option<[u8; 16]>) -> Self {
+    pub(super) fn resumed(
+        entry: &Entry,
+        part: Part,
+        end: u64,
+        boot: Option<[u8; 16]>,
+        prepared: &Prepared,
+    ) -> Self {
+        let mut unchecked = RangeSet::new();
+        if let Prepared::Partial {
+            leaves,
+            is_unchanged: false,
+            ..
+        } = prepared
+        {
+            for leaf in leaves {
+                unchecked.insert(leaf.index..leaf.index + 1);
+            }
+        }
         Self {
+            unchecked,
             part: Some(part),
             end,
             // Opened just before, by us, after whatever wrote the data.
@@ -68,7 +89,13 @@ impl Journaling {
 }
 
 impl SinkStore {
-    pub(super) fn hash(&mut self, key: Key, leaf: u64) -> Result<Digest, Failure> {
+    /// The value of a leaf; `kept` is what is on record of one of an earlier session.
+    pub(super) fn hash(
+        &mut self,
+        key: Key,
+        leaf: u64,
+        kept: Option<Digest>,
+    ) -> Result<Digest, Failure> {
         let (entry, _) = self.receiving(key)?;
         let size = entry.size;
         let mut running = self.hashers.take(key, size, leaf);
@@ -86,7 +113,12 @@ impl SinkStore {
             running.hasher.update(read_back);
             running.next += len as u64;
         }
-        Ok(running.hasher.finish())
+        let value = running.hasher.finish();
+        if kept == Some(value) {
+            let (_, receiving) = self.receiving(key)?;
+            receiving.unchecked.remove(leaf..leaf + 1);
+        }
+        Ok(value)
     }
 
     /// Reads bytes of the partial file that were written.
@@ -149,6 +181,7 @@ impl SinkStore {
         });
         for leaf in leaves {
             bytes.extend_from_slice(&journal.writer.leaf(leaf));
+            receiving.unchecked.remove(leaf.index..leaf.index + 1);
         }
         journal.unsynced_leaves += leaves.len() as u64;
         let is_due = journal.synced.elapsed() >= SYNC_AGE;
@@ -224,7 +257,30 @@ impl SinkStore {
             return false;
         };
         let is_synced = journal.unsynced_leaves == 0;
-        !receiving.failed && (is_synced || self.sync_checkpoint(key).is_ok())
+        let is_kept = !receiving.failed && (is_synced || self.sync_checkpoint(key).is_ok());
+        if is_kept {
+            // Without a seal the next session has more to do, and nothing else.
+            let _ = self.seal(key);
+        }
+        is_kept
+    }
+
+    /// Says in the journal what the partial file looks like, now that nothing is written any more.
+    fn seal(&mut self, key: Key) -> Result<(), Failure> {
+        self.ensure_open(key)?;
+        let found = self.open.get_mut(&key).map(|file| sys::identity(file));
+        let (_, receiving) = self.receiving(key)?;
+        let name = receiving
+            .part
+            .as_ref()
+            .and_then(|part| part.journal.clone());
+        if let (Some(Ok(found)), Some(name), Some(journal)) = (found, name, &receiving.journal)
+            && receiving.unchecked.is_empty()
+        {
+            let seal = journal.writer.seal(&seal(&found));
+            let _ = self.append(key, &name, &seal, false, false);
+        }
+        Ok(())
     }
 
     /// Opens the partial file, or makes it.

@@ -113,11 +113,18 @@ impl Sink {
     }
 
     fn hash(&mut self, key: (u64, u32), leaf: u64) -> Digest {
+        self.hash_kept(key, leaf, None)
+    }
+
+    fn hash_kept(&mut self, key: (u64, u32), leaf: u64, kept: Option<Digest>) -> Digest {
         let file = FileIndex(key.1);
-        match self
-            .one(key.0, |op| StorageOp::Hash { op, file, leaf })
-            .unwrap()
-        {
+        let hash = |op| StorageOp::Hash {
+            op,
+            file,
+            leaf,
+            kept,
+        };
+        match self.one(key.0, hash).unwrap() {
             Done::Digest(digest) => digest,
             other => panic!("{other:?}"),
         }

@@ -85,6 +85,7 @@ fn hash(disk: &mut Disk, session: u64, leaf: u64) -> Digest {
         op: OpId(0),
         file: FILE,
         leaf,
+        kept: None,
     };
     match disk.execute(SessionId(session), &op).unwrap() {
         Ok(Done::Digest(digest)) => digest,

@@ -120,6 +120,7 @@ fn prepared(file: FileIndex, answer: Answer) -> Prepared {
             Prepared::Partial {
                 leaves: leaves.map(leaf).collect(),
                 is_same_source,
+                is_unchanged: first % 2 == 0,
             }
         }
         Answer::Existing => Prepared::Existing,

@@ -21,6 +21,7 @@ pub(super) enum OpKind {
     Write { buffer: u64 },
     Hash { leaf: u64 },
     ReadBack { offset: u64 },
+    Recheck { leaf: u64 },
     Checkpoint,
     Commit,
 }
@@ -211,7 +212,16 @@ impl IncomingSession {
             state.is_hashing = true;
         }
         let op = self.op(file, OpKind::Hash { leaf });
-        self.ask(file, StorageOp::Hash { op, file, leaf });
+        let kept = None;
+        self.ask(
+            file,
+            StorageOp::Hash {
+                op,
+                file,
+                leaf,
+                kept,
+            },
+        );
     }
 
     pub(super) fn on_completion(&mut self, now: Instant, completion: Completion) {
@@ -225,6 +235,7 @@ impl IncomingSession {
                 self.look_at_backlog(now);
                 self.reporting.on_room(self.window(), self.most_window());
             }
+            OpKind::Recheck { .. } => self.files.rechecks.on_done(),
             OpKind::Prepare => {
                 let is_first = self
                     .files
@@ -239,6 +250,9 @@ impl IncomingSession {
             .get(file)
             .is_none_or(|state| state.phase == FilePhase::Final);
         if is_final || self.phase != Phase::Open {
+            if self.phase == Phase::Open {
+                self.recheck();
+            }
             return;
         }
         match (kind, completion.result) {
@@ -254,6 +268,7 @@ impl IncomingSession {
             (OpKind::Hash { leaf }, Ok(Done::Digest(value))) => {
                 self.on_hashed(now, file, leaf, value)
             }
+            (OpKind::Recheck { leaf }, result) => self.on_rechecked(now, file, leaf, result),
             (OpKind::ReadBack { offset }, result) => self.on_read_back(now, op, offset, result),
             (OpKind::Commit, Ok(Done::Committed)) => self.finish(now, file, Ok(Verdict::Committed)),
             (OpKind::Write { .. } | OpKind::Checkpoint, Ok(_)) => {}
@@ -293,6 +308,8 @@ impl IncomingSession {
         };
         match (state.value, state.expected) {
             (Some(value), Some(expected)) if value != expected => self.on_corrupt(now, file, leaf),
+            // On record already, and not hashed again yet.
+            _ if state.is_hashing => {}
             (Some(value), Some(_)) if !is_single => {
                 let op = self.op(file, OpKind::Checkpoint);
                 let leaves = [Leaf { index: leaf, value }].to_vec();
@@ -303,7 +320,7 @@ impl IncomingSession {
     }
 
     /// What came is not what was sent: the leaf is asked for again, a few times.
-    fn on_corrupt(&mut self, now: Instant, file: FileIndex, leaf: u64) {
+    pub(super) fn on_corrupt(&mut self, now: Instant, file: FileIndex, leaf: u64) {
         let is_resumed = self
             .files
             .leaf(file, leaf)

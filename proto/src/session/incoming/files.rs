@@ -123,6 +123,8 @@ pub(super) struct Files {
     pub announced: u64,
     pub offered_bytes: u64,
     pub name_bytes: u64,
+    /// Kept leaves that are hashed again.
+    pub rechecks: super::recheck::Rechecks,
 }
 
 impl Files {
@@ -138,6 +140,7 @@ impl Files {
             announced: 0,
             offered_bytes: 0,
             name_bytes: 0,
+            rechecks: super::recheck::Rechecks::default(),
         }
     }
 
@@ -250,9 +253,10 @@ impl Files {
         let chunks = self.layout.chunks_touching(file, leaf.clone());
         if let Some(state) = self.leaf(file, index) {
             state.missing = (leaf.end - leaf.start) as u32;
-            state.is_hashing = false;
+            let was_hashing = core::mem::take(&mut state.is_hashing);
             state.is_resumed = false;
-            let had_value = state.value.take().is_some();
+            // What is kept and not hashed again yet counts as open.
+            let had_value = state.value.take().is_some() && !was_hashing;
             if let (true, Some(file)) = (had_value, self.get_mut(file)) {
                 file.open_leaves += 1;
             }

@@ -8,6 +8,7 @@ mod offers;
 mod parity;
 mod prepared;
 mod progress;
+mod recheck;
 
 use crate::config::{MAX_DATAGRAM, MIN_DATAGRAM, PROGRESS_WINDOW, ReceiverConfig};
 use crate::error::{ErrorCode, Failure};

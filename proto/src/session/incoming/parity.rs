@@ -225,7 +225,7 @@ impl IncomingSession {
     }
 
     /// Whether chunks of the block are of a leaf that was kept from an earlier session and that the
-    /// sender has not confirmed: its content may be another, and would spoil what is recovered.
+    /// sender has not confirmed, or that is not hashed again yet: its content may be another, and would spoil what is recovered.
     fn rests_on_hearsay(&self, key: BlockKey) -> bool {
         let layout = &self.files.layout;
         let Some(place) = layout.place(key.0) else {
@@ -239,7 +239,9 @@ impl IncomingSession {
         let mut leaves = layout.leaves_touching(place.file, place.offset..end);
         leaves.any(|index| {
             let leaf = file.leaves.get(&index);
-            leaf.is_some_and(|leaf| leaf.is_resumed && leaf.expected != leaf.value)
+            leaf.is_some_and(|leaf| {
+                leaf.is_resumed && (leaf.is_hashing || leaf.expected != leaf.value)
+            })
         })
     }
 

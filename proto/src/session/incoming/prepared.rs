@@ -39,9 +39,11 @@ impl IncomingSession {
         if let Prepared::Partial {
             leaves,
             is_same_source,
+            is_unchanged,
         } = prepared
         {
-            self.resume(now, file, leaves, is_same_source);
+            self.resume(now, file, leaves, (is_same_source, is_unchanged));
+            self.recheck();
         }
         if let Some(state) = self.files.get_mut(file) {
             self.storage.extend(core::mem::take(&mut state.waiting));
@@ -114,7 +116,13 @@ impl IncomingSession {
     }
 
     /// Goes on from leaves that an earlier session received and verified.
-    fn resume(&mut self, now: Instant, file: FileIndex, leaves: Vec<Leaf>, is_same_source: bool) {
+    fn resume(
+        &mut self,
+        now: Instant,
+        file: FileIndex,
+        leaves: Vec<Leaf>,
+        (is_same_source, is_unchanged): (bool, bool),
+    ) {
         let mut taken: Vec<(u64, Digest)> = Vec::new();
         for Leaf { index, value } in leaves {
             let bytes = self.files.layout.leaf(file, index);
@@ -128,16 +136,21 @@ impl IncomingSession {
             state.missing = 0;
             state.value = Some(value);
             state.is_resumed = true;
+            state.is_hashing = !is_unchanged;
             self.files.on_backed(file, index);
             self.assembly.forget_range(file, bytes.clone());
             let chunks = self.files.layout.chunks_within(file, bytes);
             self.parts.forget(chunks.clone());
             self.received.insert(chunks);
             if let Some(state) = self.files.get_mut(file) {
-                state.open_leaves = state.open_leaves.saturating_sub(1);
+                let closed = u64::from(is_unchanged);
+                state.open_leaves = state.open_leaves.saturating_sub(closed);
                 state.started.get_or_insert(now);
             }
             taken.push((index, value));
+        }
+        if !is_unchanged && !taken.is_empty() {
+            self.files.rechecks.add(file);
         }
         self.drop_waiting_of(file, taken.iter().map(|leaf| leaf.0).collect());
         for part in taken.chunks(MAX_LEAVES) {

@@ -140,6 +140,7 @@ fn a_newer_session_of_the_same_file_goes_on_with_it() {
         let prepared = Prepared::Partial {
             leaves: vec![leaf(&content, 0)],
             is_same_source: true,
+            is_unchanged: true,
         };
         assert_eq!(sink.prepare(L, &entry, false), Ok(prepared));
         // The older one has nothing any more, and what it does harms nobody.

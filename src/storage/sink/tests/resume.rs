@@ -20,17 +20,20 @@ fn interrupted(sink: &mut Sink) -> (Entry, Vec<u8>) {
     (entry, content)
 }
 
-fn proven(content: &[u8], indices: &[u64]) -> Prepared {
+/// What is found of these leaves, in a partial file that nothing has written to since, or may have.
+fn proven(content: &[u8], indices: &[u64], is_unchanged: bool) -> Prepared {
     let leaves = indices.iter().map(|index| leaf(content, *index)).collect();
     Prepared::Partial {
         leaves,
         is_same_source: true,
+        is_unchanged,
     }
 }
 
 /// Goes on from the first two leaves to the end.
-fn go_on(sink: &mut Sink, entry: &Entry, content: &[u8]) {
-    assert_eq!(sink.prepare(L, entry, false), Ok(proven(content, &[0, 1])));
+fn go_on(sink: &mut Sink, entry: &Entry, content: &[u8], is_unchanged: bool) {
+    let found = proven(content, &[0, 1], is_unchanged);
+    assert_eq!(sink.prepare(L, entry, false), Ok(found));
     sink.write(L, 2 * LEAF_SIZE, &content[2 * LEAF_SIZE as usize..])
         .unwrap();
     for index in 0..4 {
@@ -59,7 +62,7 @@ fn a_crash_loses_only_what_was_not_verified() {
     let (entry, content) = interrupted(&mut sink);
     sink.crash();
     assert_eq!(sink.store().resumable(), 1);
-    go_on(&mut sink, &entry, &content);
+    go_on(&mut sink, &entry, &content, false);
 }
 
 #[test]
@@ -68,10 +71,9 @@ fn a_session_in_order_leaves_a_synced_journal() {
     let (entry, content) = interrupted(&mut sink);
     sink.store().forget(SessionId(1));
     let journal = fs::read(journal_path(&sink)).unwrap();
-    let (after_boot, _) =
-        crate::storage::journal::read(&journal[..], &entry, Some([1; 16])).unwrap();
-    assert_eq!(after_boot.len(), 2);
-    go_on(&mut sink, &entry, &content);
+    let after_boot = crate::storage::journal::read(&journal[..], &entry, Some([1; 16])).unwrap();
+    assert_eq!(after_boot.leaves.len(), 2);
+    go_on(&mut sink, &entry, &content, true);
 }
 
 #[test]
@@ -81,7 +83,7 @@ fn discard_keeps_or_removes_as_told() {
     sink.discard(K, true);
     assert_eq!(
         sink.prepare(L, &entry, false),
-        Ok(proven(&content, &[0, 1]))
+        Ok(proven(&content, &[0, 1], true))
     );
     sink.discard(L, false);
     assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
@@ -104,7 +106,7 @@ fn a_crash_twice_goes_on_twice() {
     sink.crash();
     assert_eq!(
         sink.prepare(K, &entry, false),
-        Ok(proven(&content, &[0, 1, 2]))
+        Ok(proven(&content, &[0, 1, 2], false))
     );
 }
 
@@ -135,7 +137,7 @@ fn a_damaged_journal_proves_less_and_never_wrong() {
             let prepared = sink.prepare(L, &entry, false).unwrap();
             let wanted = match expected {
                 [] => Prepared::Fresh,
-                _ => proven(&content, expected),
+                _ => proven(&content, expected, false),
             };
             assert_eq!(prepared, wanted, "at {at}, torn {torn}");
             // Whatever was found, the file arrives.
@@ -155,7 +157,10 @@ fn a_partial_file_that_lost_its_end_proves_less() {
     let path = journal_path(&sink).with_extension("part");
     let file = File::options().write(true).open(path).unwrap();
     file.set_len(LEAF_SIZE + 1).unwrap();
-    assert_eq!(sink.prepare(L, &entry, false), Ok(proven(&content, &[0])));
+    assert_eq!(
+        sink.prepare(L, &entry, false),
+        Ok(proven(&content, &[0], false))
+    );
 }
 
 #[test]
@@ -175,7 +180,7 @@ fn another_version_of_the_file_starts_anew() {
     sink.discard(L, false);
     assert_eq!(
         sink.prepare(L, &entry, false),
-        Ok(proven(&content, &[0, 1]))
+        Ok(proven(&content, &[0, 1], true))
     );
 }
 
@@ -280,4 +285,48 @@ fn a_partial_that_has_a_final_name_too_is_left_alone() {
     assert_eq!(sink.prepare(L, &entry, false), Ok(Prepared::Fresh));
     sink.write(L, 0, &[1; 100]).unwrap();
     assert_eq!(fs::read(placed).unwrap(), before);
+}
+
+#[test]
+fn a_partial_that_was_written_to_is_not_taken_for_unchanged() {
+    // SPEC: R-resume-8
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.discard(K, true);
+    let path = journal_path(&sink).with_extension("part");
+    let partial = File::options().write(true).open(&path).unwrap();
+    let before = partial.metadata().unwrap().modified().unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&partial, b"!", 77).unwrap();
+    // Who hides it cannot set the time of the change.
+    partial.set_modified(before).unwrap();
+    let found = sink.prepare(L, &entry, false);
+    assert_eq!(found, Ok(proven(&content, &[0, 1], false)));
+    assert_ne!(sink.hash(L, 0), leaf(&content, 0).value);
+    assert_eq!(sink.hash(L, 1), leaf(&content, 1).value);
+}
+
+#[test]
+fn only_what_was_hashed_again_is_sealed() {
+    // SPEC: R-resume-8
+    let mut sink = Sink::new();
+    let (entry, content) = interrupted(&mut sink);
+    sink.crash();
+    let found = |is_unchanged| Ok(proven(&content, &[0, 1], is_unchanged));
+    let value = |index| leaf(&content, index).value;
+    assert_eq!(sink.prepare(L, &entry, false), found(false));
+    sink.hash_kept(L, 0, Some(value(0)));
+    sink.hash_kept(L, 1, Some(value(0)));
+    sink.discard(L, true);
+    assert_eq!(sink.prepare(L, &entry, false), found(false), "one differed");
+    sink.hash_kept(L, 0, Some(value(0)));
+    sink.hash_kept(L, 1, Some(value(1)));
+    sink.discard(L, true);
+    assert_eq!(sink.prepare(L, &entry, false), found(true));
+    // A leaf that came again is as good.
+    sink.crash();
+    assert_eq!(sink.prepare(L, &entry, false), found(false));
+    sink.hash_kept(L, 1, Some(value(1)));
+    sink.checkpoint(L, vec![leaf(&content, 0)]);
+    sink.discard(L, true);
+    assert_eq!(sink.prepare(L, &entry, false), found(true));
 }

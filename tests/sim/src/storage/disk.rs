@@ -249,10 +249,12 @@ impl Disk {
                 let has_identity = entry.identity.is_some() && entry.modified.is_some();
                 let is_same_source = has_identity
                     && (found.leaves().iter()).all(|it| it.value == content.leaf(it.index));
+                let is_unchanged = found.unseal();
                 found.adopt(content);
                 answer = Prepared::Partial {
                     leaves: found.leaves().to_vec(),
                     is_same_source,
+                    is_unchanged,
                 };
             }
             partial = found.filter(|found| found.seed == content.seed());
@@ -411,7 +413,11 @@ impl Disk {
             return;
         }
         open.is_over = true;
-        if let Some(partial) = open.partial.take().filter(|_| keep) {
+        if let Some(mut partial) = open.partial.take().filter(|_| keep) {
+            let content = self.sources.get(&session);
+            if let Some(content) = content.and_then(|files| files.get(open.content)) {
+                partial.seal(content.size());
+            }
             self.partials.insert(open.name.clone(), partial);
         }
     }

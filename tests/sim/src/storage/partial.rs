@@ -3,11 +3,14 @@
 
 use crate::content::{Content, made_up};
 use std::ops::Range;
-use xfer_proto::digest::leaf_range;
+use xfer_proto::digest::{LEAF_SIZE, leaf_range};
 use xfer_proto::id::Digest;
 use xfer_proto::range_set::RangeSet;
 use xfer_proto::rng::Rng;
 use xfer_proto::storage::Leaf;
+
+/// How often a power cut leaves a byte wrong that was durable.
+const ROT_PER_MILLION: u32 = 200_000;
 
 /// A file that is not complete. Its content is known by comparison with what it should be, so that
 /// it costs ranges and not bytes.
@@ -17,6 +20,8 @@ pub(super) struct Partial {
     pub(super) seed: u64,
     now: State,
     durable: State,
+    /// Closed in order: nothing has written to it since.
+    is_sealed: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,6 +60,20 @@ impl Partial {
             self.now.wrong = self.now.written.clone();
             self.durable.wrong = self.durable.written.clone();
         }
+    }
+
+    /// Nothing is written to it until it is opened again. What is wrong on record is known to be so.
+    pub(super) fn seal(&mut self, size: u64) {
+        let is_right = |leaf: &Leaf| {
+            let (start, end) = leaf_range(size, leaf.index);
+            self.is_right(start..end)
+        };
+        self.is_sealed = self.now.leaves.iter().all(is_right);
+    }
+
+    /// Opens it; answers whether nothing has written to it since it was closed.
+    pub(super) fn unseal(&mut self) -> bool {
+        std::mem::take(&mut self.is_sealed)
     }
 
     /// Takes a write; answers how many bytes are there for the first time, and whether some are
@@ -154,5 +173,21 @@ impl Partial {
         }
         self.durable = after.clone();
         self.now = after;
+        self.is_sealed = false;
+        self.rot();
+    }
+
+    /// The disk has forgotten a byte of a leaf that is on record, now and then.
+    fn rot(&mut self) {
+        // Chance of its own, so that no seed of old tells another story.
+        let mut rng = Rng::new(self.seed ^ self.now.written.count());
+        let leaf = rng.below(self.now.leaves.len().max(1) as u64);
+        if let Some(leaf) = self.now.leaves.get(leaf as usize)
+            && rng.chance(ROT_PER_MILLION)
+        {
+            let at = leaf.index * LEAF_SIZE;
+            self.now.wrong.insert(at..at + 1);
+            self.durable.wrong.insert(at..at + 1);
+        }
     }
 }
