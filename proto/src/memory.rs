@@ -112,8 +112,8 @@ impl Share {
         true
     }
 
-    /// As [`Self::take`], but nothing is guaranteed, and others keep all but this `part` of the pool:
-    /// its half, a third...
+    /// As [`Self::take`], but nothing is guaranteed, and others keep all of the pool but its
+    /// `part`th part.
     pub fn take_spare(&mut self, part: u64, bytes: u64) -> bool {
         let held = self.held.saturating_add(bytes);
         let spare = self.pool.size().checked_div(part).unwrap_or_default();

@@ -10,8 +10,8 @@
 //! them: then the page cache still has the data, however the process ended.
 //!
 //! The last record may be a *seal*: the state of the partial file when all on record was verified
-//! and nothing was to be written any more. Where the file is in that state still, nobody has written
-//! to it since.
+//! and nothing was to be written any more. Where the file is in that state still, nobody has
+//! written to it since.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};

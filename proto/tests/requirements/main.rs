@@ -5,6 +5,7 @@ mod path;
 mod receiver;
 mod receiver_bench;
 mod refusals;
+mod resume;
 mod sender;
 mod sender_bench;
 mod wire;

@@ -20,9 +20,9 @@ pub(super) const MIN_SPREAD: f64 = 0.005;
 /// start-up needs no more haste than this.
 const SLOWED: f64 = 0.9;
 const SURE_GAIN: f64 = 1.5;
-/// Where the probes of the handshake showed a rate, the first flight leaves faster than that by this
-/// factor, and so shows what limits the path; what follows it until a report comes leaves slower by
-/// the other, because it is a guess.
+/// Where the probes of the handshake showed a rate, the first flight leaves faster than that by
+/// this factor, and so shows what limits the path; what follows it until a report comes leaves
+/// slower by the other, because it is a guess.
 const TRAIN_GAIN: f64 = 1.25;
 const TRAIN_SHARE: f64 = 0.8;
 /// All that leaves before the first report, in bytes, at most.

@@ -205,9 +205,7 @@ impl IncomingSession {
                 if self.on_packet(now, header, &received) {
                     let before = self.received.count();
                     self.on_chunk(now, chunk, payload);
-                    if !self.parity.is_empty() && self.received.count() > before {
-                        self.recover_next(now);
-                    }
+                    self.recover_with_news(now, before);
                 }
             }
             Packet::Part {
@@ -219,9 +217,7 @@ impl IncomingSession {
                 if self.on_packet(now, header, &received) {
                     let before = self.received.count();
                     self.on_part(now, chunk, usize::from(offset), payload);
-                    if !self.parity.is_empty() && self.received.count() > before {
-                        self.recover_next(now);
-                    }
+                    self.recover_with_news(now, before);
                 }
             }
             Packet::Parity {

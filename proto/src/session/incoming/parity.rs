@@ -78,11 +78,6 @@ impl Parity {
         }
     }
 
-    /// Whether no parity is held: asked for every packet of data.
-    pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
-
     /// The block with the chunk.
     fn block_of(&self, chunk: u64) -> Option<BlockKey> {
         let (key, _) = self.blocks.range(..=(chunk, u8::MAX)).next_back()?;
@@ -205,6 +200,13 @@ impl IncomingSession {
         }
     }
 
+    /// Content has come; there were `before` chunks before it.
+    pub(super) fn recover_with_news(&mut self, now: Instant, before: u64) {
+        if !self.parity.blocks.is_empty() && self.received.count() > before {
+            self.recover_next(now);
+        }
+    }
+
     fn is_receiving(&self, file: FileIndex) -> bool {
         let state = self.files.get(file);
         state.is_some_and(|state| state.phase == FilePhase::Receiving)
@@ -225,7 +227,8 @@ impl IncomingSession {
     }
 
     /// Whether chunks of the block are of a leaf that was kept from an earlier session and that the
-    /// sender has not confirmed, or that is not hashed again yet: its content may be another, and would spoil what is recovered.
+    /// sender has not confirmed, or that is not hashed again yet: its content may be another, and
+    /// would spoil what is recovered.
     fn rests_on_hearsay(&self, key: BlockKey) -> bool {
         let layout = &self.files.layout;
         let Some(place) = layout.place(key.0) else {

@@ -63,8 +63,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// How often a sender that wishes for 10 ms, 50 ms away, repeats that in a second, where `bytes`
-    /// come from one report to the next.
+    /// How often a sender that wishes for 10 ms, 50 ms away, repeats that in a second, where
+    /// `bytes` come from one report to the next.
     fn repeats(every: Duration, bytes: u64, pages: u32) -> u32 {
         let (mut rhythm, mut now, mut repeats) = (Rhythm::default(), Instant::ZERO, 0);
         while now < Instant::ZERO + MS * 1_000 {

@@ -62,7 +62,7 @@ impl Partial {
         }
     }
 
-    /// Nothing is written to it until it is opened again. What is wrong on record is known to be so.
+    /// Nothing is written to it until it is opened again. What is on record and wrong is known to be.
     pub(super) fn seal(&mut self, size: u64) {
         let is_right = |leaf: &Leaf| {
             let (start, end) = leaf_range(size, leaf.index);
