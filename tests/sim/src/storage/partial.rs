@@ -62,7 +62,7 @@ impl Partial {
         }
     }
 
-    /// Nothing is written to it until it is opened again. What is on record and wrong is known to be.
+    /// Nothing is written to it until it is opened again. What is wrong of it now will be known.
     pub(super) fn seal(&mut self, size: u64) {
         let is_right = |leaf: &Leaf| {
             let (start, end) = leaf_range(size, leaf.index);
