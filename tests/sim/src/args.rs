@@ -19,7 +19,8 @@ xfer-sim explore [--sizes 0,3000] [--faults N] [--packets N] [--crashes] [--show
 xfer-sim throughput [--section NAME,...] [--out FILE] [--small] [--threads N]: the committed table
 xfer-sim table [--rates 10,100] [--rtts 10,100] [--losses 0,1] [--queues 0.25,1] [--burst PACKETS]
                [--duplicate PER_CENT] [--jitter MS] [--overtakes] [--reorder PER_CENT]
-               [--overhead BYTES] [--packet BYTES] [--seconds N] [--warm-up N]
+               [--policed LINE_OVER_RATE] [--back MBITS] [--overhead BYTES] [--packet BYTES]
+               [--seconds N] [--warm-up N]
                [--from N] [--seeds N] [--threads N] [--json]
 xfer-sim whole [--sizes 16,64] and the options of table: MiB from the first packet to the status
 xfer-sim fair  [--own N] [--cubic N] [--bbr N] [--others-first] [--stagger MS]
@@ -178,6 +179,8 @@ pub struct TableArgs {
     losses: Vec<f64>,
     queues: Vec<f64>,
     burst: u32,
+    line: u64,
+    back: f64,
     duplicate: f64,
     jitter: f64,
     overtakes: bool,
@@ -209,6 +212,8 @@ impl TableArgs {
                         loss_ppm: (loss * 1e4) as u32,
                         queue_per_cent: (queue * 100.0).round() as u64,
                         burst: self.burst,
+                        line: self.line,
+                        back: (self.back * 1e6) as u64,
                         duplicate_ppm: (self.duplicate * 1e4) as u32,
                         jitter: (self.jitter * MILLISECOND as f64) as u64,
                         jitter_reorders: self.overtakes,
@@ -341,6 +346,8 @@ impl Rest {
             losses: self.list("--losses", &[0.0, 1.0, 5.0, 10.0])?,
             queues: self.list("--queues", &[1.0])?,
             burst: self.value("--burst", 0)?,
+            line: self.value("--policed", 0)?,
+            back: self.value("--back", 0.0)?,
             duplicate: self.value("--duplicate", 0.0)?,
             jitter: self.value("--jitter", 0.0)?,
             overtakes: self.flag("--overtakes"),

@@ -2,7 +2,7 @@
 
 use crate::content::Content;
 use crate::host::{ReceiverSpec, SenderSpec};
-use crate::network::{Burst, LinkConfig};
+use crate::network::{Burst, LinkConfig, Policer};
 use crate::queue::{MILLISECOND, Nanos, SECOND};
 use crate::storage::Latency;
 use crate::world::{Scenario, World};
@@ -28,6 +28,11 @@ pub struct Cell {
     pub loss_ppm: u32,
     /// Queue, in per cent of rate times round trip; never less than 16 full packets.
     pub queue_per_cent: u64,
+    /// Where this is not 0 a policer makes the rate, with a bucket as large as the queue would be,
+    /// in front of a line that is so many times as fast.
+    pub line: u64,
+    /// Bits a second of the way back, with a queue of 20 full packets; 0 for one like the way there.
+    pub back: u64,
     /// Mean length of the bursts in which packets get lost; 0 where each is lost by itself.
     pub burst: u32,
     /// Packets that arrive twice, in parts per million.
@@ -90,6 +95,8 @@ impl Cell {
             rtt: rtt_ms * MILLISECOND,
             loss_ppm,
             queue_per_cent: 100,
+            line: 0,
+            back: 0,
             burst: 0,
             duplicate_ppm: 0,
             jitter: 0,
@@ -108,9 +115,12 @@ impl Cell {
 
     /// The links, there and back.
     pub fn links(&self) -> Vec<LinkConfig> {
+        let (rate, burst) = (self.rate, self.queue_limit());
+        let is_policed = self.line > 0;
         let link = LinkConfig {
-            rate: self.rate,
-            queue_limit: self.queue_limit(),
+            rate: rate * self.line.max(1),
+            queue_limit: burst * self.line.max(1),
+            policer: is_policed.then_some(Policer { rate, burst }),
             delay: self.rtt / 2,
             jitter: self.jitter,
             jitter_reorders: self.jitter_reorders,
@@ -123,7 +133,13 @@ impl Cell {
             overhead: self.overhead,
             ..LinkConfig::default()
         };
-        vec![link.clone(), link]
+        let mut back = link.clone();
+        if self.back > 0 {
+            back.rate = self.back;
+            back.queue_limit = 20 * 1_500;
+            back.policer = None;
+        }
+        vec![link, back]
     }
 
     /// A sender whose file does not end.

@@ -1,7 +1,7 @@
 //! The network model itself: what goes in must come out as the settings say.
 
 use std::net::SocketAddr;
-use xfer_sim::network::{LinkChange, LinkConfig, Network};
+use xfer_sim::network::{LinkChange, LinkConfig, Network, Policer};
 use xfer_sim::queue::{Event, EventQueue, MILLISECOND, Nanos, SECOND};
 
 /// Sends packets of `len` bytes at the given times; answers number and time of each that comes out.
@@ -185,4 +185,25 @@ fn throughput_is_the_rate() {
     let until = SECOND + 5 * MILLISECOND;
     let arrived = out.iter().filter(|it| it.1 <= until).count();
     assert!((9_990..=10_000).contains(&arrived), "{arrived}");
+}
+
+#[test]
+fn a_policer_lets_its_rate_pass_and_delays_nothing() {
+    let config = LinkConfig {
+        delay: MILLISECOND,
+        policer: Some(Policer {
+            rate: 8_000_000,
+            burst: 10_000,
+        }),
+        ..LinkConfig::default()
+    };
+    // Twice as much as it lets pass, in packets of 1,000 bytes.
+    let (out, network) = run(config, 1_000, &evenly(2_000, 500_000));
+    assert!(out.iter().all(|(number, at)| {
+        let sent = Nanos::from(*number) * 500_000;
+        *at == sent + MILLISECOND
+    }));
+    let passed = out.len() as u64;
+    assert_eq!(passed + network.stats(0).dropped_queue, 2_000);
+    assert!((1_005..=1_015).contains(&passed), "{passed}");
 }

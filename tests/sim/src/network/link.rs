@@ -3,7 +3,7 @@
 
 use super::loss::{Burst, LossProcess};
 use crate::histogram::Histogram;
-use crate::queue::Nanos;
+use crate::queue::{Nanos, SECOND};
 use std::collections::VecDeque;
 use xfer_proto::rng::Rng;
 
@@ -15,6 +15,8 @@ pub struct LinkConfig {
     /// Bytes that may wait, the packet on the wire included; 0 for no limit. One packet always
     /// fits.
     pub queue_limit: u64,
+    /// Drops what comes faster, in front of the queue.
+    pub policer: Option<Policer>,
     /// Propagation delay.
     pub delay: Nanos,
     /// Extra delay, uniform from 0 to this.
@@ -46,6 +48,15 @@ pub struct LinkConfig {
     pub changes: Vec<LinkChange>,
 }
 
+/// A token bucket that delays nothing: what it has no tokens for is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policer {
+    /// Bits a second that pass in the long run.
+    pub rate: u64,
+    /// Bytes that pass at once after a pause.
+    pub burst: u64,
+}
+
 /// A scheduled change of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkChange {
@@ -70,7 +81,7 @@ pub struct LinkStats {
     pub packets_out: u64,
     /// Bytes that came out, copies included.
     pub bytes_out: u64,
-    /// Packets that found the queue full.
+    /// Packets that found the queue full, or no tokens.
     pub dropped_queue: u64,
     /// Packets lost at random or in a burst.
     pub dropped_loss: u64,
@@ -104,6 +115,8 @@ pub(super) struct Link {
     pub(super) pipe: VecDeque<Waiting>,
     pub(super) loss: LossProcess,
     pub(super) rng: Rng,
+    /// Tokens of the policer, in bits, and when they were counted.
+    tokens: (u64, Nanos),
     queued_bytes: u64,
     busy_until: Nanos,
     /// The departure that counts; a change of the rate leaves stale ones in the event queue.
@@ -113,8 +126,10 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(config: LinkConfig, seed: u64) -> Self {
+        let tokens = config.policer.map_or(0, |policer| policer.burst * 8);
         Self {
             config,
+            tokens: (tokens, 0),
             stats: LinkStats::default(),
             queue: VecDeque::new(),
             pipe: VecDeque::new(),
@@ -139,12 +154,28 @@ impl Link {
             self.stats.dropped_mtu += 1;
         } else if self.is_dark(now) {
             self.stats.dropped_blackout += 1;
-        } else if full {
+        } else if full || !self.pass_policer(now, bytes * 8) {
             self.stats.dropped_queue += 1;
         } else {
             return true;
         }
         false
+    }
+
+    fn pass_policer(&mut self, now: Nanos, bits: u64) -> bool {
+        let Some(policer) = self.config.policer else {
+            return true;
+        };
+        let (tokens, since) = self.tokens;
+        let grown = u128::from(now - since) * u128::from(policer.rate) / u128::from(SECOND);
+        // Counted only in whole tokens, so that none is lost between packets that come often.
+        if grown > 0 {
+            let all = (u128::from(tokens) + grown).min(u128::from(policer.burst) * 8);
+            self.tokens = (all as u64, now);
+        }
+        let passes = self.tokens.0 >= bits;
+        self.tokens.0 -= if passes { bits } else { 0 };
+        passes
     }
 
     fn is_dark(&self, now: Nanos) -> bool {

@@ -3,7 +3,7 @@
 mod link;
 mod loss;
 
-pub use link::{LinkChange, LinkConfig, LinkStats};
+pub use link::{LinkChange, LinkConfig, LinkStats, Policer};
 pub use loss::Burst;
 
 use crate::queue::{Event, EventQueue, MILLISECOND, Nanos};
