@@ -181,6 +181,7 @@ fn answer(op: StorageOp, leaf: &Bytes) -> Option<Completion> {
         StorageOp::DigestExisting { op, .. } | StorageOp::Hash { op, .. } => {
             (op, Done::Digest(LEAF))
         }
+        StorageOp::ConfirmExisting { op, .. } => (op, Done::Confirmed(true)),
         StorageOp::Write { op, .. } => (op, Done::Written),
         StorageOp::Checkpoint { op, .. } => (op, Done::Recorded),
         StorageOp::Commit { op, .. } => (op, Done::Committed),

@@ -73,6 +73,14 @@ pub enum StorageOp {
         /// Which file of the manifest.
         file: FileIndex,
     },
+    /// Receiver: whether the file that was digested is still what stands under the final name, and
+    /// nothing has written to it since.
+    ConfirmExisting {
+        /// Names the completion.
+        op: OpId,
+        /// Which file of the manifest.
+        file: FileIndex,
+    },
     /// Receiver: write into the partial file.
     Write {
         /// Names the completion.
@@ -175,6 +183,8 @@ pub enum Done {
     Prepared(Prepared),
     /// Of [`StorageOp::DigestExisting`] and [`StorageOp::Hash`].
     Digest(Digest),
+    /// Of [`StorageOp::ConfirmExisting`].
+    Confirmed(bool),
     /// Of [`StorageOp::Write`].
     Written,
     /// Of [`StorageOp::Checkpoint`].

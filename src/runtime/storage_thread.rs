@@ -255,6 +255,7 @@ fn op_id(operation: &StorageOp) -> Option<OpId> {
         | StorageOp::Finish { op, .. }
         | StorageOp::Prepare { op, .. }
         | StorageOp::DigestExisting { op, .. }
+        | StorageOp::ConfirmExisting { op, .. }
         | StorageOp::Write { op, .. }
         | StorageOp::Hash { op, .. }
         | StorageOp::Checkpoint { op, .. }

@@ -219,6 +219,7 @@ impl Store for SourceStore {
                 }
                 StorageOp::Prepare { op, .. }
                 | StorageOp::DigestExisting { op, .. }
+                | StorageOp::ConfirmExisting { op, .. }
                 | StorageOp::Write { op, .. }
                 | StorageOp::Hash { op, .. }
                 | StorageOp::Checkpoint { op, .. }

@@ -229,6 +229,29 @@ fn an_existing_file_is_compared_before_its_data_is_wanted() {
 }
 
 #[test]
+fn an_existing_file_that_has_changed_since_is_not_skipped() {
+    // SPEC: R-receiver-7
+    for has_changed in [false, true] {
+        let mut bench = Bench::open();
+        let bytes = content(3_000);
+        let digest = leaf_value(3_000, 0, &bytes);
+        bench.prepared = [Prepared::Existing, Prepared::Fresh].into();
+        bench.existing = Some(digest);
+        bench.has_changed = has_changed;
+        bench.offer_all(&[("a", 3_000)]);
+        bench.eof(0, &bytes, digest);
+        let file = FileIndex(0);
+        if has_changed {
+            assert_eq!(bench.seen.messages.last(), Some(&Message::Want { file }));
+            bench.send(0, &bytes);
+            assert_eq!(statuses(&bench), [(file, Verdict::Committed)]);
+        } else {
+            assert_eq!(statuses(&bench), [(file, Verdict::Skipped)]);
+        }
+    }
+}
+
+#[test]
 fn a_leaf_that_differs_comes_again_and_at_last_fails() {
     // SPEC: R-verification-2, R-verification-3, R-verification-4
     let mut bench = Bench::open();

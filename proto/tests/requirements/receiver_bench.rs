@@ -37,6 +37,8 @@ pub(crate) struct Bench {
     pub existing: Option<Digest>,
     /// Completions are kept back.
     pub is_storage_stuck: bool,
+    /// What exists is not what it was when it was digested.
+    pub has_changed: bool,
     stuck: Vec<(OpId, Done)>,
     content: BTreeMap<FileIndex, (Entry, Vec<u8>)>,
     pub committed: Vec<(FileIndex, Digest)>,
@@ -59,6 +61,7 @@ impl Bench {
             prepared: VecDeque::new(),
             existing: None,
             is_storage_stuck: false,
+            has_changed: false,
             stuck: Vec::new(),
             content: BTreeMap::new(),
             committed: Vec::new(),
@@ -290,6 +293,7 @@ impl Bench {
                 (op, Done::Prepared(prepared))
             }
             StorageOp::DigestExisting { op, .. } => (op, Done::Digest(self.existing.unwrap())),
+            StorageOp::ConfirmExisting { op, .. } => (op, Done::Confirmed(!self.has_changed)),
             StorageOp::Write {
                 op,
                 file,

@@ -77,7 +77,9 @@ impl SinkStore {
         };
         let entry = &incoming.entry;
         match &incoming.state {
-            State::Existing => return Err(internal("commit a file that was not received")),
+            State::Existing | State::Held(_) => {
+                return Err(internal("commit a file that was not received"));
+            }
             State::Directory { .. } => return Ok(()),
             State::TakenOver => return Err(taken_over(&entry.name)),
             State::Receiving(receiving) if receiving.failed => {
@@ -194,7 +196,9 @@ impl SinkStore {
         };
         let entry = incoming.entry.clone();
         match &incoming.state {
-            State::Existing | State::TakenOver => Err(internal("name a file that is not received")),
+            State::Existing | State::Held(_) | State::TakenOver => {
+                Err(internal("name a file that is not received"))
+            }
             State::Directory { made } => {
                 let made = *made;
                 self.finish_directory(&entry, made)

@@ -6,7 +6,7 @@ use super::tree::split;
 use super::{Incoming, Key, SinkStore, State};
 use crate::storage::fault::{internal, sink_failure};
 use crate::storage::sum::digest_reader;
-use crate::storage::sys::{self, Kind};
+use crate::storage::sys::{self, Identity, Kind};
 use std::fs::File;
 use std::io;
 use xfer_proto::error::Failure;
@@ -25,17 +25,23 @@ pub(super) struct Existing {
 impl SinkStore {
     /// The digest of what is there.
     pub(super) fn look_at(&mut self, key: Key, op: OpId) -> Existing {
-        let name = match self.files.remove(&key) {
+        let name = match self.files.get(&key) {
             Some(Incoming {
                 entry,
                 state: State::Existing,
-            }) => Some(entry.name),
+            }) => Some(entry.name.clone()),
             _ => None,
         };
         let digest = match &name {
             Some(name) => self.digest_of(name),
             None => Err(internal("hash a file that was not found")),
         };
+        let digest = digest.map(|(digest, found)| {
+            if let Some(held) = self.files.get_mut(&key) {
+                held.state = State::Held(found);
+            }
+            digest
+        });
         Existing {
             session: key.0,
             op,
@@ -90,11 +96,25 @@ impl SinkStore {
         }
     }
 
-    fn digest_of(&mut self, name: &Name) -> Result<Digest, Failure> {
+    /// Whether what was digested stands under its name as it was: minutes may have gone by.
+    pub(super) fn confirm_existing(&mut self, key: Key) -> Result<bool, Failure> {
+        let Some(Incoming {
+            entry,
+            state: State::Held(before),
+        }) = self.files.remove(&key)
+        else {
+            return Err(internal("confirm a file that was not digested"));
+        };
+        let now = self.existing(&entry.name)?;
+        Ok(now.is_some_and(|now| now == before))
+    }
+
+    fn digest_of(&mut self, name: &Name) -> Result<(Digest, Identity), Failure> {
         self.open_existing(name)
             .and_then(|file| {
+                let found = sys::identity(&file)?;
                 sys::advise_sequential(&file);
-                digest_reader(file)
+                Ok((digest_reader(file)?, found))
             })
             .map_err(|error| sink_failure("read the existing", name, &error))
     }

@@ -14,7 +14,7 @@ mod tree;
 use crate::api::OnConflict;
 use crate::storage::fault::{internal, is_out_of_handles};
 use crate::storage::lru::Lru;
-use crate::storage::sys::Dir;
+use crate::storage::sys::{self, Dir};
 use crate::storage::{Store, handle_budget};
 use budget::Budget;
 use hashing::Hashers;
@@ -59,6 +59,8 @@ struct Incoming {
 enum State {
     /// A file of that name and size is there; nothing is received yet.
     Existing,
+    /// That file was digested, and looked like this before.
+    Held(sys::Identity),
     /// A directory, and whether we made it.
     Directory { made: bool },
     /// On its way.
@@ -152,6 +154,10 @@ impl SinkStore {
                 op,
                 self.read_back((session, file), offset, len as usize)
                     .map(Done::Read),
+            ),
+            StorageOp::ConfirmExisting { op, file } => (
+                op,
+                self.confirm_existing((session, file)).map(Done::Confirmed),
             ),
             StorageOp::Finish { op, .. }
             | StorageOp::DigestExisting { op, .. }

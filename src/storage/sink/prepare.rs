@@ -113,7 +113,7 @@ impl SinkStore {
     }
 
     /// What has the final name; its directory is made where it is missing.
-    fn existing(&mut self, name: &Name) -> Result<Option<Identity>, Failure> {
+    pub(super) fn existing(&mut self, name: &Name) -> Result<Option<Identity>, Failure> {
         let (parent, part) = split(name.as_bytes());
         match self.tree.directory(parent, name)?.stat(part) {
             Ok(found) => Ok(Some(found)),

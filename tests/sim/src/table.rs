@@ -31,7 +31,8 @@ pub struct Cell {
     /// Where this is not 0 a policer makes the rate, with a bucket as large as the queue would be,
     /// in front of a line that is so many times as fast.
     pub line: u64,
-    /// Bits a second of the way back, with a queue of 20 full packets; 0 for one like the way there.
+    /// Bits a second of the way back, with a queue of 20 full packets; 0 for the rate of the way
+    /// there.
     pub back: u64,
     /// Mean length of the bursts in which packets get lost; 0 where each is lost by itself.
     pub burst: u32,

@@ -86,7 +86,7 @@ impl Oracle {
                     .expect("an unknown file is discarded");
                 state.is_over = true;
             }
-            StorageOp::DigestExisting { file, .. } => {
+            StorageOp::DigestExisting { file, .. } | StorageOp::ConfirmExisting { file, .. } => {
                 assert!(!self.files.get(file).is_none_or(|state| state.is_over));
             }
             StorageOp::Read {

@@ -57,6 +57,7 @@ pub(super) fn id(op: &StorageOp) -> Option<OpId> {
         | StorageOp::Finish { op, .. }
         | StorageOp::Prepare { op, .. }
         | StorageOp::DigestExisting { op, .. }
+        | StorageOp::ConfirmExisting { op, .. }
         | StorageOp::Write { op, .. }
         | StorageOp::Hash { op, .. }
         | StorageOp::Checkpoint { op, .. }
@@ -98,6 +99,7 @@ fn done(op: &StorageOp, answer: Answer, sizes: &[u64]) -> Result<Done, Failure> 
         StorageOp::Prepare { file, .. } => Done::Prepared(prepared(*file, answer)),
         StorageOp::DigestExisting { file, .. } => Done::Digest(told(digest(*file, size(*file)))),
         StorageOp::Hash { file, leaf, .. } => Done::Digest(told(value(*file, *leaf))),
+        StorageOp::ConfirmExisting { .. } => Done::Confirmed(true),
         StorageOp::Write { .. } => Done::Written,
         StorageOp::Checkpoint { .. } | StorageOp::Discard { .. } => Done::Recorded,
         StorageOp::Commit { .. } => Done::Committed,

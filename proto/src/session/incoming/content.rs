@@ -18,6 +18,7 @@ use alloc::vec::Vec;
 pub(super) enum OpKind {
     Prepare,
     Existing,
+    Confirm,
     Write { buffer: u64 },
     Hash { leaf: u64 },
     ReadBack { offset: u64 },
@@ -263,7 +264,10 @@ impl IncomingSession {
                 if let Some(state) = self.files.get_mut(file) {
                     state.existing = Some(digest);
                 }
-                self.compare_existing(now, file);
+                self.compare_existing(file);
+            }
+            (OpKind::Confirm, Ok(Done::Confirmed(is_unchanged))) => {
+                self.on_confirmed(now, file, is_unchanged);
             }
             (OpKind::Hash { leaf }, Ok(Done::Digest(value))) => {
                 self.on_hashed(now, file, leaf, value)

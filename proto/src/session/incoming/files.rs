@@ -19,6 +19,8 @@ pub(super) enum Phase {
     Preparing,
     /// A file of that name and size exists; its digest and the sender's are compared.
     Held,
+    /// They are equal: storage looks whether the file is still there and the same.
+    Confirming,
     /// They differ: storage looks at the name again.
     Replacing,
     /// Data is taken.

@@ -201,10 +201,12 @@ impl IncomingSession {
         }
         if !self.files.get(file).is_some_and(InFile::takes_data) {
             // A held file may turn out to be wanted: the values must not get lost.
-            let is_undecided = self
-                .files
-                .get(file)
-                .is_some_and(|state| matches!(state.phase, FilePhase::Held | FilePhase::Replacing));
+            let is_undecided = self.files.get(file).is_some_and(|state| {
+                matches!(
+                    state.phase,
+                    FilePhase::Held | FilePhase::Confirming | FilePhase::Replacing
+                )
+            });
             if !is_undecided {
                 return;
             }
@@ -242,12 +244,12 @@ impl IncomingSession {
             self.files.announce(file, 0, digest);
             self.check_leaf(now, file, 0);
         }
-        self.compare_existing(now, file);
+        self.compare_existing(file);
         self.commit_if_whole(now, file);
     }
 
     /// A held file whose two digests are known is either there already or is to be replaced.
-    pub(super) fn compare_existing(&mut self, now: Instant, file: FileIndex) {
+    pub(super) fn compare_existing(&mut self, file: FileIndex) {
         let Some(state) = self
             .files
             .get(file)
@@ -256,11 +258,25 @@ impl IncomingSession {
             return;
         };
         match (state.existing, state.eof) {
+            // It was hashed when the offer came; what is said now has to be true now.
             (Some(existing), Some(eof)) if existing == eof => {
-                self.finish(now, file, Ok(Verdict::Skipped));
+                if let Some(state) = self.files.get_mut(file) {
+                    state.phase = FilePhase::Confirming;
+                }
+                let op = self.op(file, OpKind::Confirm);
+                self.storage
+                    .push_back(StorageOp::ConfirmExisting { op, file });
             }
             (Some(_), Some(_)) => self.prepare(file, true),
             _ => {}
+        }
+    }
+
+    pub(super) fn on_confirmed(&mut self, now: Instant, file: FileIndex, is_unchanged: bool) {
+        if is_unchanged {
+            self.finish(now, file, Ok(Verdict::Skipped));
+        } else {
+            self.prepare(file, true);
         }
     }
 }

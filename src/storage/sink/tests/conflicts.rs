@@ -28,6 +28,44 @@ fn a_file_of_that_size_is_looked_at() {
 }
 
 #[test]
+fn what_was_looked_at_is_looked_at_again_before_anyone_is_told() {
+    let changes: [fn(&Path); 7] = [
+        |_| {},
+        |path| fs::remove_file(path).unwrap(),
+        |path| fs::write(path, b"new").unwrap(),
+        |path| fs::write(path, b"ol").unwrap(),
+        |path| {
+            fs::write(path.with_extension("new"), b"old").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        },
+        |path| {
+            fs::rename(path, path.with_extension("moved")).unwrap();
+            std::os::unix::fs::symlink("f.moved", path).unwrap();
+        },
+        |path| {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        },
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut sink = Sink::new();
+        let path = sink.out().join("f");
+        fs::write(&path, b"old").unwrap();
+        let prepared = sink.prepare(K, &file("f", 3), false);
+        assert_eq!(prepared, Ok(Prepared::Existing));
+        let file = FileIndex(0);
+        sink.one(1, |op| StorageOp::DigestExisting { op, file })
+            .unwrap();
+        change(&path);
+        let confirmed = sink.one(1, |op| StorageOp::ConfirmExisting { op, file });
+        assert!(
+            matches!(confirmed, Ok(Done::Confirmed(is_unchanged)) if is_unchanged == (at == 0)),
+            "{at}: {confirmed:?}"
+        );
+    }
+}
+
+#[test]
 fn many_files_that_are_there_are_looked_at_together() {
     let mut sink = Sink::new();
     for at in 0..20 {

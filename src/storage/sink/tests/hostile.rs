@@ -115,7 +115,7 @@ fn names_that_are_not_utf8_are_kept() {
     };
     sink.prepare(K, &entry, false).unwrap();
     sink.commit(K, xfer_proto::digest::empty()).unwrap();
-    let path = crate::storage::sys::name_from_bytes(b"\xff\xfe/\xc3".to_vec());
+    let path = sys::name_from_bytes(b"\xff\xfe/\xc3".to_vec());
     assert!(sink.out().join(path).is_file());
 }
 

@@ -137,6 +137,7 @@ pub(crate) fn op_id(op: &StorageOp) -> Option<OpId> {
         | StorageOp::Finish { op, .. }
         | StorageOp::Prepare { op, .. }
         | StorageOp::DigestExisting { op, .. }
+        | StorageOp::ConfirmExisting { op, .. }
         | StorageOp::Write { op, .. }
         | StorageOp::Hash { op, .. }
         | StorageOp::Checkpoint { op, .. }
@@ -151,6 +152,7 @@ fn file_of(op: &StorageOp) -> FileIndex {
         | StorageOp::Finish { file, .. }
         | StorageOp::Prepare { file, .. }
         | StorageOp::DigestExisting { file, .. }
+        | StorageOp::ConfirmExisting { file, .. }
         | StorageOp::Write { file, .. }
         | StorageOp::Hash { file, .. }
         | StorageOp::Checkpoint { file, .. }

@@ -23,6 +23,8 @@ pub enum OpKind {
     Prepare,
     /// [`StorageOp::DigestExisting`]
     DigestExisting,
+    /// [`StorageOp::ConfirmExisting`]
+    ConfirmExisting,
     /// [`StorageOp::Write`]
     Write,
     /// [`StorageOp::Hash`]
@@ -46,6 +48,7 @@ impl OpKind {
             StorageOp::Finish { .. } => Self::Finish,
             StorageOp::Prepare { .. } => Self::Prepare,
             StorageOp::DigestExisting { .. } => Self::DigestExisting,
+            StorageOp::ConfirmExisting { .. } => Self::ConfirmExisting,
             StorageOp::Write { .. } => Self::Write,
             StorageOp::Hash { .. } => Self::Hash,
             StorageOp::Checkpoint { .. } => Self::Checkpoint,
