@@ -7,7 +7,7 @@ use crate::config::{
 use crate::error::{ErrorCode, Failure};
 use crate::id::{PacketNumber, SessionId};
 use crate::machine::Received;
-use crate::session::{CLOSE_INTERVAL, Epitaph, IncomingSession};
+use crate::session::{CLOSE_INTERVAL, IncomingSession};
 use crate::time::{Duration, Instant};
 use crate::transmit::{Ecn, Transmit, TransmitBuf};
 use crate::wire::DecodeError;
@@ -15,14 +15,15 @@ use crate::wire::frame::{Close, Frame, Retry};
 use crate::wire::header::{Header, Invariant, Kind, VERSION, VERSION_LIST};
 use crate::wire::packet::{FrameWriter, Packet, encode_versions};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use ended::{Ended, Memory};
+
+mod ended;
 
 /// Bytes of a token: the time it was made and half a BLAKE3 hash.
 const TOKEN_LEN: usize = 8 + 16;
-/// Sessions remembered after their end.
-const MAX_ENDED: usize = 4_096;
 /// A driver is asked to make room at most this often: looking for it costs a look at each session.
 const FULL_INTERVAL: Duration = Duration::from_millis(100);
 /// Stateless answers other than tokens, in so long.
@@ -118,22 +119,11 @@ pub struct Router {
     config: RouterConfig,
     sessions: usize,
     by_address: BTreeMap<IpAddr, usize>,
-    /// Sessions that ended lately: a late packet of theirs opens nothing, and is told.
-    ended: BTreeMap<SessionId, Ended>,
-    /// The same, oldest first.
-    ended_order: VecDeque<(Instant, SessionId)>,
+    ended: Memory,
     replies: ReplyBudget,
     tokens: ReplyBudget,
     /// Before this, nobody is asked to make room.
     full_until: Instant,
-}
-
-/// What is left of a session.
-#[derive(Debug)]
-struct Ended {
-    epitaph: Epitaph,
-    /// When its sender was last told.
-    told: Option<Instant>,
 }
 
 /// Bounds what stateless answers may cost.
@@ -171,8 +161,7 @@ impl Router {
             config,
             sessions: 0,
             by_address: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            ended_order: VecDeque::new(),
+            ended: Memory::default(),
             replies: ReplyBudget::new(MAX_REPLIES),
             tokens: ReplyBudget::new(MAX_TOKENS),
             full_until: Instant::ZERO,
@@ -209,7 +198,7 @@ impl Router {
                 Route::Drop(DropReason::WrongAddress)
             }
             (Kind::Data | Kind::Part | Kind::Parity | Kind::Control, None)
-                if self.ended.contains_key(&header.session) =>
+                if self.ended.contains(header.session) =>
             {
                 self.answer_late(now, received, header.session, out)
             }
@@ -237,6 +226,11 @@ impl Router {
             return Route::Drop(DropReason::Malformed);
         };
         let id = header.session;
+        self.ended.expire(now);
+        // Whatever it carries: no token is made for what ended, see `Memory::is_token_doubtful`.
+        if self.ended.contains(id) {
+            return self.answer_late(now, received, id, out);
+        }
         if !self.token_is_valid(now, hello.token, received.source, id, tag) {
             if received.data.len() < MIN_DATAGRAM || !self.tokens.take(now) {
                 return Route::Drop(DropReason::Ignored);
@@ -252,10 +246,6 @@ impl Router {
         }
         if peer.is_some() {
             return Route::Session(id);
-        }
-        self.forget_ended(now);
-        if self.ended.contains_key(&id) {
-            return self.answer_late(now, received, id, out);
         }
         let from_address = self
             .by_address
@@ -308,7 +298,7 @@ impl Router {
         id: SessionId,
         out: &mut TransmitBuf<'_>,
     ) -> Route {
-        let Some(Ended { epitaph, told }) = self.ended.get_mut(&id) else {
+        let Some(Ended { epitaph, told }) = self.ended.get_mut(id) else {
             return Route::Drop(DropReason::Ignored);
         };
         if received.source != epitaph.peer {
@@ -388,30 +378,7 @@ impl Router {
                 self.by_address.remove(&epitaph.first_peer.ip());
             }
         }
-        self.forget_ended(now);
-        if self.ended_order.len() == MAX_ENDED
-            && let Some((_, oldest)) = self.ended_order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
-        let ended = Ended {
-            epitaph,
-            told: None,
-        };
-        if self.ended.insert(session.id(), ended).is_none() {
-            self.ended_order.push_back((now, session.id()));
-        }
-    }
-
-    fn forget_ended(&mut self, now: Instant) {
-        while let Some(&(_, id)) = self
-            .ended_order
-            .front()
-            .filter(|ended| now.since(ended.0) > TOKEN_LIFETIME)
-        {
-            self.ended_order.pop_front();
-            self.ended.remove(&id);
-        }
+        self.ended.insert(now, session.id(), epitaph);
     }
 
     /// A token: when it was made, and a keyed hash over that and everything that it is good for.
@@ -458,7 +425,10 @@ impl Router {
             .iter()
             .zip(&expected)
             .fold(0, |acc, (a, b)| acc | (a ^ b));
-        difference == 0 && made <= now && now.since(made) <= TOKEN_LIFETIME
+        difference == 0
+            && made <= now
+            && now.since(made) <= TOKEN_LIFETIME
+            && !self.ended.is_token_doubtful(made)
     }
 }
 

@@ -14,7 +14,11 @@ fn peer(port: u16) -> SocketAddr {
 }
 
 fn hello(token: &[u8], size: usize) -> Vec<u8> {
-    let mut packet = FrameWriter::new(Kind::Hello, ID, PacketNumber(0), TAG, size);
+    hello_of(ID, token, size)
+}
+
+fn hello_of(id: SessionId, token: &[u8], size: usize) -> Vec<u8> {
+    let mut packet = FrameWriter::new(Kind::Hello, id, PacketNumber(0), TAG, size);
     packet.push(&Frame::Hello(Hello {
         token,
         datagram_size: 1_200,
@@ -66,10 +70,13 @@ impl Bench {
     }
 
     fn token(&mut self, source: SocketAddr) -> Vec<u8> {
-        assert!(matches!(
-            self.route(source, &hello(&[], 1_200)),
-            Route::Reply(_)
-        ));
+        self.token_of(ID, source, &[])
+    }
+
+    /// The token that a `Hello` with `token` gets.
+    fn token_of(&mut self, id: SessionId, source: SocketAddr, token: &[u8]) -> Vec<u8> {
+        let route = self.route(source, &hello_of(id, token, 1_200));
+        assert!(matches!(route, Route::Reply(_)), "{route:?}");
         let Ok(Packet::Frames {
             frames, tag: TAG, ..
         }) = Packet::decode(&self.reply)
@@ -154,6 +161,67 @@ fn caps_are_kept_and_an_ended_session_stays_ended() {
         let other = bench.route(peer(3), &late);
         assert!(!matches!(other, Route::Incoming(_)));
     }
+}
+
+/// Opens a session of a peer of its own, and ends it.
+fn open_and_end(bench: &mut Bench, id: u64) -> Vec<u8> {
+    let (id, source) = (SessionId(id), peer(id as u16));
+    let token = bench.token_of(id, source, &[]);
+    let hello = hello_of(id, &token, 1_200);
+    let Route::Incoming(session) = bench.route(source, &hello) else {
+        panic!("not opened");
+    };
+    bench.router.on_closed(bench.now, &session);
+    hello
+}
+
+#[test]
+fn what_was_forgotten_too_early_opens_nothing_and_newcomers_ask_again() {
+    // SPEC: R-handshake-5
+    let mut bench = Bench::new();
+    let newcomer = (SessionId(0xabcd_0000), peer(0xabcd));
+    let captured = open_and_end(&mut bench, 1);
+    let mut waiting = bench.token_of(newcomer.0, newcomer.1, &[]);
+    for id in 2..=5_000 {
+        bench.now = bench.now + Duration::from_millis(1);
+        open_and_end(&mut bench, id);
+    }
+    assert!(!bench.router.ended.contains(SessionId(1)), "forgotten");
+    let route = bench.route(peer(1), &captured);
+    assert!(matches!(route, Route::Reply(_)), "{route:?}");
+    let Ok(Packet::Frames { header, .. }) = Packet::decode(&bench.reply) else {
+        panic!("no frames");
+    };
+    assert_eq!(header.kind, Kind::Retry, "it has to prove itself anew");
+    // A token from before what was forgotten costs a round trip, in which the crowd goes on.
+    waiting = bench.token_of(newcomer.0, newcomer.1, &waiting);
+    for id in 5_001..=9_000 {
+        bench.now = bench.now + Duration::from_micros(50);
+        // Of this crowd more end than tokens are made for in one turn of the budget.
+        bench.router.tokens = ReplyBudget::new(MAX_TOKENS);
+        open_and_end(&mut bench, id);
+    }
+    let hello = hello_of(newcomer.0, &waiting, 1_200);
+    assert!(matches!(
+        bench.route(newcomer.1, &hello),
+        Route::Incoming(_)
+    ));
+}
+
+#[test]
+fn no_token_is_made_for_a_session_that_ended() {
+    // SPEC: R-handshake-5
+    let mut bench = Bench::new();
+    open_and_end(&mut bench, 1);
+    let asking = hello_of(SessionId(1), &[], 1_200);
+    assert!(matches!(bench.route(peer(1), &asking), Route::Reply(_)));
+    let Ok(Packet::Frames { frames, .. }) = Packet::decode(&bench.reply) else {
+        panic!("no frames");
+    };
+    assert!(matches!(frames.as_slice(), [Frame::Close(_)]), "{frames:?}");
+    assert!(matches!(bench.route(peer(2), &asking), Route::Drop(_)));
+    bench.now = bench.now + TOKEN_LIFETIME + CLOSE_INTERVAL;
+    bench.token_of(SessionId(1), peer(1), &[]);
 }
 
 #[test]
@@ -293,7 +361,7 @@ fn who_missed_the_goodbye_gets_it_again() {
     packet.finish(&mut small);
     assert!(matches!(bench.route(peer(1), &small), Route::Reply(_)));
     bench.now = bench.now + TOKEN_LIFETIME + CLOSE_INTERVAL;
-    bench.router.forget_ended(bench.now);
+    bench.router.ended.expire(bench.now);
     assert!(matches!(bench.route(peer(1), &data), Route::Drop(_)));
 }
 

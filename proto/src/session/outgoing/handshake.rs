@@ -175,9 +175,14 @@ impl OutgoingSession {
         }
         if self.opening.is_sending() {
             self.guess_rate();
-            // The answer to a smaller probe, or a token that the receiver did not take.
-            if now.since(self.opening.sent_at) > self.rtt.pto() {
-                self.opening.token = retry.token.to_vec();
+            // The answer to a smaller probe, or a token that the receiver did not take: the newer
+            // one is good in either case. The `Hello` waits for its time where the answers to
+            // probes may still come, and for a round trip in any case: it goes out twice, and so
+            // would twice as many each time.
+            self.opening.token = retry.token.to_vec();
+            let waited = now.since(self.opening.sent_at);
+            let is_repeated = self.opening.rounds > 1;
+            if waited > self.rtt.pto() || is_repeated && waited >= self.rtt.min() {
                 self.timers.set(Timer::Handshake, now);
             }
             return;
