@@ -14,6 +14,8 @@ pub const MAX_DATAGRAM: usize = 8_952;
 /// Sizes of the datagrams that probe the path in the handshake, largest first (SPEC.md,
 /// `path-mtu`).
 pub const PROBE_SIZES: [usize; 4] = [8_952, 1_472, 1_452, MIN_DATAGRAM];
+/// Longest token that a sender takes, in bytes: a `Hello` with it fits [`MIN_DATAGRAM`].
+pub const MAX_TOKEN: usize = 1_024;
 /// Most files in one session.
 pub const MAX_FILES: u32 = 1 << 20;
 /// Most bytes of names in one session.

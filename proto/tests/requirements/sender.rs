@@ -32,6 +32,7 @@ fn the_first_packets_find_the_path_and_the_token() {
     assert_eq!(bench.sizes, [8_952, 1_472, 1_452, 1_200]);
     assert!(bench.seen.headers.iter().all(|header| header.number.0 == 0));
     bench.retry(&[], 1_200);
+    bench.retry(&[7; 1_025], 1_472);
     bench.retry(TOKEN, 1_199);
     bench.retry(TOKEN, 8_953);
     bench.source = SocketAddr::from(([10, 0, 0, 8], 10_000));

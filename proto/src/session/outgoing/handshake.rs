@@ -2,7 +2,7 @@
 //! `handshake`).
 
 use super::{OutgoingSession, Phase};
-use crate::config::{MIN_DATAGRAM, PROBE_SIZES};
+use crate::config::{MAX_TOKEN, MIN_DATAGRAM, PROBE_SIZES};
 use crate::congestion;
 use crate::error::{ErrorCode, Failure};
 use crate::id::PacketNumber;
@@ -160,7 +160,7 @@ impl OutgoingSession {
     }
 
     pub(super) fn on_retry(&mut self, now: Instant, retry: Retry<'_>) {
-        if retry.token.is_empty() {
+        if retry.token.is_empty() || retry.token.len() > MAX_TOKEN {
             return;
         }
         if self.phase == Phase::Open && self.renewal.on_retry() {
