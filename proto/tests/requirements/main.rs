@@ -1,5 +1,6 @@
 //! Requirements of SPEC.md, tried on one end of a session whose other end is this test.
 
+mod handshake;
 mod parity;
 mod path;
 mod receiver;

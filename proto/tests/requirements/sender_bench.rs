@@ -51,6 +51,11 @@ impl Bench {
 
     /// The same, with names that begin with `prefix`.
     pub(crate) fn start_named(files: &[u64], prefix: &str) -> Self {
+        Self::start_with(SenderConfig::default(), files, prefix)
+    }
+
+    /// The same, set so.
+    pub(crate) fn start_with(config: SenderConfig, files: &[u64], prefix: &str) -> Self {
         let manifest = (0..)
             .zip(files)
             .map(|(index, size)| Entry {
@@ -64,7 +69,6 @@ impl Bench {
             .collect();
         let source = SocketAddr::from(([10, 0, 0, 9], 10_000));
         let now = Instant::from_millis(1);
-        let config = SenderConfig::default();
         let mut bench = Self {
             session: OutgoingSession::new(now, config, source, ID, TAG, manifest),
             now,

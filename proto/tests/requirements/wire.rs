@@ -64,6 +64,8 @@ pub(crate) struct Seen {
     pub parities: Vec<(ParityOf, Vec<u8>)>,
     /// Codes of closing frames; `None` for a good end.
     pub closes: Vec<Option<ErrorCode>>,
+    /// What each `Hello` had.
+    pub tokens: Vec<Vec<u8>>,
     control: ControlReceiver,
 }
 
@@ -134,7 +136,8 @@ impl Seen {
                     self.messages.push(message);
                 }
             }
-            Frame::Hello(_) | Frame::Retry(_) => {}
+            Frame::Hello(hello) => self.tokens.push(hello.token.to_vec()),
+            Frame::Retry(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::id::PacketNumber;
 use crate::machine::Event;
 use crate::recovery::sent::MIN_REORDER_WINDOW;
+use crate::rng::Rng;
 use crate::session::outgoing::files::Files;
 use crate::session::outgoing::path;
 use crate::session::outgoing::train::{self, Train};
@@ -24,6 +25,10 @@ use alloc::vec::Vec;
 const FIRST_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_secs(2);
 const MAX_DOUBLINGS: u32 = 8;
+/// Each wait is spread to so many per mille of it, at least and at most: a crowd that started
+/// together would otherwise come back together, and find the same turn of the receiver's budget
+/// for answers spent each time.
+const SPREAD_PER_MILLE: (u64, u64) = (750, 1_250);
 /// Reports are wished for so often: an eighth of a round trip, within these bounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// How often the `Hello` with the token goes out at a time.
@@ -41,12 +46,13 @@ pub(super) struct Opening {
     datagram_size: usize,
     sent_at: Instant,
     rounds: u32,
+    rng: Rng,
     /// Why the receiver would not have us, when it said so: the reason to give when time runs out.
     pub refusal: Option<Failure>,
 }
 
 impl Opening {
-    pub fn new(max_datagram: usize) -> Self {
+    pub fn new(max_datagram: usize, seed: u64) -> Self {
         Self {
             max_datagram: max_datagram.max(MIN_DATAGRAM),
             probes: Vec::new(),
@@ -55,6 +61,7 @@ impl Opening {
             datagram_size: 0,
             sent_at: Instant::ZERO,
             rounds: 0,
+            rng: Rng::new(seed),
             refusal: None,
         }
     }
@@ -62,6 +69,12 @@ impl Opening {
     /// Whether the token is there, so that packets of the session may go out.
     pub fn is_sending(&self) -> bool {
         !self.token.is_empty()
+    }
+
+    /// `wait`, spread.
+    fn spread(&mut self, wait: Duration) -> Duration {
+        let (least, most) = SPREAD_PER_MILLE;
+        wait * (least + self.rng.below(most - least + 1)) as u32 / 1_000
     }
 
     /// The probes of a round; those of the first also measure, where `is_measured`.
@@ -109,7 +122,8 @@ impl OutgoingSession {
                 FIRST_WAIT
             };
             let wait = first * (1 << self.opening.rounds.min(MAX_DOUBLINGS));
-            self.timers.set(Timer::Handshake, now + wait.min(MAX_WAIT));
+            let wait = self.opening.spread(wait.min(MAX_WAIT));
+            self.timers.set(Timer::Handshake, now + wait);
             self.opening.rounds += 1;
             self.opening.sent_at = now;
             if self.opening.is_sending() {

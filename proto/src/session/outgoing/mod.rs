@@ -111,7 +111,7 @@ impl OutgoingSession {
         timers.set(Timer::Idle, now + config.idle_timeout);
         timers.set(Timer::Handshake, now);
         Self {
-            opening: Opening::new(config.max_datagram),
+            opening: Opening::new(config.max_datagram, config.seed),
             path: path::Path::default(),
             renewal: renewal::Renewal::default(),
             // The size of chunks is known, and used, only when the handshake has found it.
