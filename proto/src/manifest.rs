@@ -1,6 +1,7 @@
 //! What a transfer consists of: names, sizes, times and permission bits (SPEC.md, `manifest`).
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +92,13 @@ impl Name {
     /// The parts in order. At least one.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|&byte| byte == b'/')
+    }
+}
+
+/// Maps with names as keys can be asked for bytes.
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

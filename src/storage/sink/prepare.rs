@@ -10,6 +10,7 @@ use crate::storage::sys::{self, Identity, Kind};
 use std::io;
 use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
+use xfer_proto::id::SessionId;
 use xfer_proto::manifest::{Entry, EntryKind, MAX_FILE_SIZE, Name};
 use xfer_proto::storage::{Leaf, Prepared};
 
@@ -22,6 +23,7 @@ impl SinkStore {
     ) -> Result<Prepared, Failure> {
         // A second `Prepare` takes the place of the first.
         self.discard(key, false);
+        self.is_directory_free(&entry)?;
         if entry.kind == EntryKind::Directory {
             let made = self.make_directory(&entry.name)?;
             let state = State::Directory { made };
@@ -32,7 +34,7 @@ impl SinkStore {
             let text = format!("`{}` is larger than any file can be", entry.name);
             return Err(Failure::new(ErrorCode::QUOTA, text));
         }
-        let is_claimed = self.claim_name(&entry)?;
+        let is_claimed = self.claim_name(key.0, &entry)?;
         if let Some(found) = self.existing(&entry.name)? {
             if found.kind == Kind::File && found.size == entry.size && !differs {
                 let state = State::Existing;
@@ -82,22 +84,44 @@ impl SinkStore {
         Ok(prepared)
     }
 
-    /// Whether another session receives that name and goes on doing so.
+    /// Whether no directory of the entry has the name of a file that is being received: made for
+    /// the entry, it would be in the way of that file when it is whole.
+    fn is_directory_free(&self, entry: &Entry) -> Result<(), Failure> {
+        if self.claims.is_empty() || self.on_conflict == OnConflict::Rename {
+            return Ok(());
+        }
+        let name = entry.name.as_bytes();
+        let ends = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let is_directory = entry.kind == EntryKind::Directory;
+        let directories = ends
+            .map(|(at, _)| at)
+            .chain(is_directory.then_some(name.len()));
+        for directory in directories.filter_map(|end| name.get(..end)) {
+            if let Some((file, _)) = self.claims.get_key_value(directory) {
+                let text = format!("`{file}` is being received already, as a file");
+                return Err(Failure::new(ErrorCode::CONFLICT, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether another file is received under that name and goes on being so.
     ///
     /// A sender that was killed and started again comes while its old session still looks alive, so
     /// the newest session of the same file goes on with what the older one has got. A *different*
-    /// file waits for the end of the first.
-    fn claim_name(&mut self, entry: &Entry) -> Result<bool, Failure> {
+    /// file waits for the end of the first, and a second one of the same session is no restart.
+    fn claim_name(&mut self, session: SessionId, entry: &Entry) -> Result<bool, Failure> {
         let Some(&holder) = self.claims.get(&entry.name) else {
             return Ok(false);
         };
         let held = self.files.get(&holder).map(|held| held.entry.clone());
-        let is_same_file = held.is_some_and(|held| {
-            let is_same_source = entry.identity.is_some() && held.identity == entry.identity;
-            // Where both may stay, only the very same source is one file.
-            partial_id(&held) == partial_id(entry)
-                && (is_same_source || self.on_conflict != OnConflict::Rename)
-        });
+        let is_same_file = holder.0 != session
+            && held.is_some_and(|held| {
+                let is_same_source = entry.identity.is_some() && held.identity == entry.identity;
+                // Where both may stay, only the very same source is one file.
+                partial_id(&held) == partial_id(entry)
+                    && (is_same_source || self.on_conflict != OnConflict::Rename)
+            });
         if is_same_file {
             self.discard(holder, true);
             let state = State::TakenOver;

@@ -160,6 +160,50 @@ fn of_two_files_with_one_name_the_first_wins() {
 }
 
 #[test]
+fn of_two_entries_with_one_name_the_first_wins() {
+    // SPEC: R-commit-4
+    const SECOND: (u64, u32) = (1, 1);
+    for policy in [OnConflict::Refuse, OnConflict::Overwrite] {
+        let mut sink = Sink::with(policy);
+        let content = data(2 * LEAF_SIZE as usize);
+        let entry = file("f", content.len() as u64);
+        sink.prepare(K, &entry, false).unwrap();
+        let digest = sink.fill(K, &content);
+        let below = [file("f/x", 1), file("f/d/x", 1)];
+        let directories = [directory("f"), directory("f/d")];
+        for second in [entry].iter().chain(&below).chain(&directories) {
+            for key in [SECOND, L] {
+                if key == L && second.name == Name::new("f").unwrap() && second.size > 0 {
+                    continue; // Another session goes on with it.
+                }
+                let failure = sink.prepare(key, second, false).unwrap_err();
+                assert_eq!(failure.code, ErrorCode::CONFLICT);
+                assert!(failure.message.starts_with("`f` is being received already"));
+            }
+        }
+        sink.prepare(SECOND, &file("f2", 3), false).unwrap();
+        sink.commit(K, digest).unwrap();
+        assert_eq!(sink.read("f"), content);
+    }
+}
+
+#[test]
+fn under_rename_two_entries_with_one_name_both_arrive() {
+    let mut sink = Sink::with(OnConflict::Rename);
+    let content = data(2 * LEAF_SIZE as usize);
+    let entry = file("f", content.len() as u64);
+    let keys = [(1, 0), (1, 1)];
+    for key in keys {
+        sink.prepare(key, &entry, false).unwrap();
+    }
+    let digests = keys.map(|key| sink.fill(key, &content));
+    for (key, digest) in keys.into_iter().zip(digests) {
+        sink.commit(key, digest).unwrap();
+    }
+    assert_eq!(sink.tree(), [".xfer-part", "f", "f (1)"]);
+}
+
+#[test]
 fn a_newer_session_of_the_same_file_goes_on_with_it() {
     // SPEC: R-commit-4
     for policy in [
