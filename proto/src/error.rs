@@ -68,8 +68,8 @@ codes! {
     SOURCE_CHANGED = 2, Source, "the source changed while it was sent";
     /// The name breaks the rules for names.
     NAME_REFUSED = 10, Refused, "the name was refused";
-    /// A different file of that name is there.
-    CONFLICT = 11, Refused, "a different file of that name exists";
+    /// Another file of that name is there, is on its way, or goes on in a newer session.
+    CONFLICT = 11, Refused, "the name is taken";
     /// A size limit of the receiver would be exceeded.
     QUOTA = 12, Refused, "the receiver's quota would be exceeded";
     /// The receiver's policy forbids it.

@@ -240,7 +240,7 @@ mod tests {
             line,
             "{\"event\":\"file\",\"path\":\"\\u202ea\\ud83d\\ude00\",\"from\":\"127.0.0.1:5\",\
              \"bytes\":3,\"status\":\"failed\",\"error\":{\"code\":4,\"message\":\
-             \"a different file of that name exists: \\u001b[2J\\u007f\"}}\n"
+             \"the name is taken: \\u001b[2J\\u007f\"}}\n"
         );
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(parsed["path"], "\u{202e}a\u{1f600}");

@@ -231,6 +231,11 @@ impl SinkStore {
         };
         if is_taken(&result) {
             let kind = dir.stat(last).map_or(Kind::File, |found| found.kind);
+            if self.on_conflict == OnConflict::Refuse && kind == Kind::File {
+                // It was not there when this one was offered, and nobody compared the two.
+                let text = format!("`{name}` was created meanwhile");
+                return Err(Placing::Refused(Failure::new(ErrorCode::CONFLICT, text)));
+            }
             may_conflict(self.on_conflict, name, kind).map_err(Placing::Refused)?;
             match self.on_conflict {
                 OnConflict::Overwrite => result = partials.rename_over(&part.data, dir, last),

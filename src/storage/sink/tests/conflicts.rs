@@ -134,7 +134,12 @@ fn a_name_taken_midway_follows_the_policy() {
         let result = sink.commit(K, digest);
         match expected {
             Err(expected) => {
-                assert_eq!(code(result), expected);
+                let failure = result.unwrap_err();
+                assert_eq!(failure.code, expected);
+                assert_eq!(
+                    failure.message, "`f` was created meanwhile",
+                    "nobody compared them"
+                );
                 assert_eq!(sink.read("f"), b"mid");
                 assert_eq!(sink.tree(), [".xfer-part", "f"]);
             }
