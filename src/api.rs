@@ -55,7 +55,9 @@ pub struct SendOptions {
     pub rate: Option<u64>,
     /// How the rate is found. [`Congestion::Fixed`] sends at `rate` and at nothing else.
     pub congestion: Congestion,
-    /// A peer silent for so long is given up.
+    /// A peer silent for so long is given up. One that answers but gets nowhere is given up after 6
+    /// to 12 times that and at least 60 to 120 s, and after ten times that while everything has
+    /// come and only its storage is waited for.
     pub timeout: Duration,
     /// Ends the call early.
     pub stop: Stop,
