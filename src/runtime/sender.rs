@@ -9,7 +9,7 @@ use super::waiter::Waiter;
 use super::{async_loop, blocking, random};
 use crate::api::SentStatus;
 use crate::net::{ReceiveBuffers, Socket, max_datagram};
-use crate::storage::Store;
+use crate::storage::{Secret, Store};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use xfer_proto::config::SenderConfig;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, FileStatus, Received};
+use xfer_proto::manifest::Entry;
 use xfer_proto::session::OutgoingSession;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::TransmitBuf;
@@ -124,7 +125,12 @@ impl<'a> Run<'a> {
             read_buffer: job.read_buffer,
             seed: random::word()?,
         };
-        let manifest = job.files.iter().map(|file| file.entry.clone()).collect();
+        let secret = Secret::of_machine();
+        let entries = job.files.iter().map(|file| Entry {
+            identity: secret.identity_for(job.peer.ip(), file.entry.identity),
+            ..file.entry.clone()
+        });
+        let manifest = entries.collect();
         let tag = random::word()?;
         let session = OutgoingSession::new(clock.now(), config, job.peer, id, tag, manifest);
         // The thread closes the sources when the driver, the last to ask it, is dropped.

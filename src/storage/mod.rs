@@ -6,11 +6,14 @@ mod fault;
 mod journal;
 mod lru;
 mod pool;
+mod secret;
 pub(crate) mod sink;
 pub(crate) mod source;
 pub mod sum;
 mod sys;
 pub(crate) mod walk;
+
+pub(crate) use secret::Secret;
 
 use xfer_proto::id::SessionId;
 use xfer_proto::storage::{Completion, StorageOp};

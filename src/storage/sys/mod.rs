@@ -7,8 +7,9 @@
 mod unix;
 
 pub(crate) use unix::{
-    Dir, advise_sequential, boot_id, identity, identity_of, name_bytes, name_from_bytes,
-    open_file_limit, open_source, read_exact_at, set_mode, write_all_at, write_pieces_at,
+    Dir, advise_sequential, boot_id, identity, identity_of, machine_id, name_bytes,
+    name_from_bytes, open_file_limit, open_source, read_exact_at, set_mode, write_all_at,
+    write_pieces_at,
 };
 
 use xfer_proto::manifest::Timestamp;

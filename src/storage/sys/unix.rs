@@ -279,6 +279,13 @@ pub(crate) fn boot_id() -> Option<[u8; 16]> {
     (digits.len() == 32).then(|| id.to_be_bytes())
 }
 
+/// Names this machine, where the system tells; nobody else needs to know it.
+pub(crate) fn machine_id() -> Option<Vec<u8>> {
+    let id = std::fs::read("/etc/machine-id").ok();
+    let id = id.filter(|id| !id.trim_ascii().is_empty());
+    id.or_else(|| Some(boot_id()?.to_vec()))
+}
+
 /// The bytes of a name as the manifest has them.
 pub(crate) fn name_bytes(name: &OsStr) -> &[u8] {
     name.as_bytes()
