@@ -164,8 +164,8 @@ pub struct RecvOptions {
     pub on_conflict: OnConflict,
     /// Largest file to accept, in bytes.
     pub max_size: Option<u64>,
-    /// Most bytes to accept in all, from everyone, until the call ends. Files that fail and files
-    /// that were there already do not count.
+    /// Most bytes to accept in all, from everyone, until the call ends. Files that were there
+    /// already do not count, files that fail as far as something of them is kept for a resume.
     pub max_total: Option<u64>,
     /// Most sessions at once on each address, at most [`MAX_SESSIONS`]; a sender beyond is told
     /// that the receiver is busy. `None` for [`MAX_SESSIONS`].

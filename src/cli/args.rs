@@ -81,7 +81,8 @@ pub(super) struct RecvArguments {
     /// Largest file to accept, for example 500M or 2GiB
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_size: Option<u64>,
-    /// Most bytes to accept in all, from every sender, until this receiver ends
+    /// Most bytes to accept in all, from every sender, until this receiver ends; files that were
+    /// not completed count as far as they are kept
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(super) max_total: Option<u64>,
     /// Most sessions at once on each address; a sender has one for each worker [default: 4096]

@@ -12,7 +12,7 @@ impl Secret {
     }
 
     /// What a receiver at `address` is told of a source's identity. Who knew what another one is
-    /// told could leave a content of its own there, under the name of the same source, for a resume.
+    /// told could leave a content of its own there, under that name, for a resume.
     pub(crate) fn identity_for(&self, address: IpAddr, identity: Option<u64>) -> Option<u64> {
         let secret = self.0.as_deref()?;
         let key = blake3::derive_key("xfer identity of a source for a receiver", secret);

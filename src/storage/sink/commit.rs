@@ -62,7 +62,10 @@ impl SinkStore {
         for Step { op, key, result } in steps {
             match (self.close_file(key, result.is_ok()), &result) {
                 (Some(part), Ok(())) => self.partials.placed(&part),
-                (Some(part), Err(_)) => self.partials.remove(&part),
+                (Some(part), Err(_)) => {
+                    self.partials.remove(&part);
+                    self.count_kept(&part);
+                }
                 (None, _) => {}
             }
             let result = result.map(|()| Done::Committed);

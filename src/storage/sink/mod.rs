@@ -171,11 +171,18 @@ impl SinkStore {
     /// The end of a file without a commit.
     fn discard(&mut self, key: Key, keep: bool) {
         let kept = keep && self.keep(key);
-        if let Some(part) = self.close_file(key, false)
-            && !kept
-        {
-            self.partials.remove(&part);
+        if let Some(part) = self.close_file(key, false) {
+            if !kept {
+                self.partials.remove(&part);
+            }
+            self.count_kept(&part);
         }
+    }
+
+    /// What is left of a partial file that is over counts against the total; mostly nothing is.
+    fn count_kept(&mut self, part: &partials::Part) {
+        let bytes = self.partials.allocated(&part.data);
+        self.budget.on_kept(&part.data, bytes);
     }
 
     /// Takes the file out of every table; its partial file is the caller's to keep or remove.

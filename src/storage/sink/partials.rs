@@ -214,6 +214,12 @@ impl Partials {
         dir.sync()
     }
 
+    /// Bytes that a partial file takes; none where it is gone.
+    pub(super) fn allocated(&self, data: &[u8]) -> u64 {
+        let dir = self.dir.as_ref();
+        dir.and_then(|dir| dir.allocated(data).ok()).unwrap_or(0)
+    }
+
     /// The file is not ours any more: moved into place, or kept for a later session.
     pub(super) fn release(&mut self, part: &Part) {
         self.in_use.remove(&part.data);

@@ -53,10 +53,12 @@ impl SinkStore {
         is_claimed: bool,
     ) -> Result<Prepared, Failure> {
         let found = self.partials.find(&mut entry);
+        let resumed = found.as_ref().map(|(part, ..)| part.data.as_slice());
         let held = found
             .as_ref()
             .map_or(0, |(.., prepared)| held(&entry, prepared));
-        let unwritten = match self.budget.claim(self.tree.root(), &entry, held) {
+        let (root, partials) = (self.tree.root(), &self.partials);
+        let unwritten = match (self.budget).claim(root, partials, &entry, (resumed, held)) {
             Ok(unwritten) => unwritten,
             Err(failure) => {
                 if let Some((part, ..)) = found {

@@ -302,6 +302,10 @@ impl SinkStore {
         let (part, file, reopened) = opened
             .map_err(|error| sink_failure("open the partial file of", &entry.name, &error))?;
         self.open.insert(key, file);
+        if !reopened {
+            // It may have taken the place of one that proved nothing.
+            self.budget.on_kept(&part.data, 0);
+        }
         let (_, receiving) = self.receiving(key)?;
         receiving.part = Some(part);
         receiving.reopened |= reopened;

@@ -46,6 +46,16 @@ impl Dir {
         )?))
     }
 
+    /// Bytes that a file takes on the disk: less than its size where it has holes.
+    pub(crate) fn allocated(&self, name: &[u8]) -> io::Result<u64> {
+        // What `st_blocks` counts, whatever the blocks of the file system are.
+        const UNIT: u64 = 512;
+        let found = fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(u64::try_from(found.st_blocks)
+            .unwrap_or(0)
+            .saturating_mul(UNIT))
+    }
+
     /// What the directory itself is.
     pub(crate) fn stat_self(&self) -> io::Result<Identity> {
         Ok(from_stat(&fs::fstat(&self.0)?))

@@ -43,6 +43,63 @@ fn a_session_that_goes_away_gives_its_share_back() {
     sink.receive(L, "b", b"0123456789").unwrap();
 }
 
+const LEAF: usize = LEAF_SIZE as usize;
+
+/// Receives one leaf of a file of `leaves` and goes away.
+fn leave(sink: &mut Sink, session: u64, name: &str, leaves: usize) -> Result<Prepared, ErrorCode> {
+    let content = data(leaves * LEAF);
+    let entry = file(name, content.len() as u64);
+    let prepared = sink.prepare((session, 0), &entry, false);
+    let prepared = prepared.map_err(|failure| failure.code)?;
+    sink.write((session, 0), 0, &content[..LEAF]).unwrap();
+    sink.hash((session, 0), 0);
+    sink.checkpoint((session, 0), vec![leaf(&content, 0)]);
+    sink.store().forget(SessionId(session));
+    Ok(prepared)
+}
+
+#[test]
+fn partial_files_that_stay_count_as_far_as_they_go() {
+    let mut sink = limited(5 * LEAF as u64 + LEAF as u64 / 2);
+    for (session, name) in (0..3).zip(["a", "b", "c"]) {
+        assert_eq!(leave(&mut sink, session, name, 3), Ok(Prepared::Fresh));
+    }
+    // Three leaves are on the disk: a file of three has no room.
+    let failure = sink.prepare(K, &file("d", 3 * LEAF as u64), false);
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::QUOTA);
+    assert!(failure.message.contains(".xfer-part"), "{failure:?}");
+    // To go on with one of them costs what is missing of it.
+    let resumed = leave(&mut sink, 4, "b", 3);
+    assert!(matches!(resumed, Ok(Prepared::Partial { .. })));
+    let content = data(3 * LEAF);
+    sink.prepare(K, &file("b", 3 * LEAF as u64), false).unwrap();
+    let digest = sink.fill(K, &content);
+    sink.commit(K, digest).unwrap();
+    assert_eq!(leave(&mut sink, 5, "e", 2), Err(ErrorCode::QUOTA));
+    // What somebody has removed does not count.
+    fs::remove_dir_all(sink.out().join(".xfer-part")).unwrap();
+    sink.store().budget.forget_space();
+    sink.prepare(L, &file("e", 2 * LEAF as u64), false).unwrap();
+}
+
+#[test]
+fn what_earlier_runs_left_does_not_count() {
+    let mut sink = Sink::new();
+    leave(&mut sink, 1, "a", 3).unwrap();
+    sink.reopen_as(OnConflict::Refuse);
+    sink.store().limit_total(3 * LEAF as u64);
+    sink.prepare(K, &file("b", 3 * LEAF as u64), false).unwrap();
+    sink.discard(K, false);
+    assert!(matches!(
+        leave(&mut sink, 2, "a", 3),
+        Ok(Prepared::Partial { .. })
+    ));
+    // What this run goes on with is this run's.
+    let b = file("b", 3 * LEAF as u64);
+    assert_eq!(code(sink.prepare(K, &b, false)), ErrorCode::QUOTA);
+}
+
 #[test]
 fn the_same_file_in_two_sessions_counts_once() {
     let mut sink = limited(10);
