@@ -80,7 +80,7 @@ impl SinkStore {
         };
         let entry = &incoming.entry;
         match &incoming.state {
-            State::Existing | State::Held(_) => {
+            State::Existing | State::Held(..) => {
                 return Err(internal("commit a file that was not received"));
             }
             State::Directory { .. } => return Ok(()),
@@ -199,7 +199,7 @@ impl SinkStore {
         };
         let entry = incoming.entry.clone();
         match &incoming.state {
-            State::Existing | State::Held(_) | State::TakenOver => {
+            State::Existing | State::Held(..) | State::TakenOver => {
                 Err(internal("name a file that is not received"))
             }
             State::Directory { made } => {

@@ -38,7 +38,7 @@ impl SinkStore {
         };
         let digest = digest.map(|(digest, found)| {
             if let Some(held) = self.files.get_mut(&key) {
-                held.state = State::Held(found);
+                held.state = State::Held(found, digest);
             }
             digest
         });
@@ -100,13 +100,24 @@ impl SinkStore {
     pub(super) fn confirm_existing(&mut self, key: Key) -> Result<bool, Failure> {
         let Some(Incoming {
             entry,
-            state: State::Held(before),
+            state: State::Held(before, digest),
         }) = self.files.remove(&key)
         else {
             return Err(internal("confirm a file that was not digested"));
         };
         let now = self.existing(&entry.name)?;
-        Ok(now.is_some_and(|now| now == before))
+        if now.is_some_and(|now| now == before) {
+            return Ok(true);
+        }
+        // New permissions or a new copy are no new content; what is gone or is no file any more is.
+        let is_equal = self.digest_of(&entry.name).is_ok_and(|now| now.0 == digest);
+        Ok(is_equal && self.sync_existing(&entry.name).is_ok())
+    }
+
+    fn sync_existing(&mut self, name: &Name) -> io::Result<()> {
+        self.open_existing(name)?.sync_all()?;
+        self.tree.touch(split(name.as_bytes()).0);
+        self.tree.sync()
     }
 
     fn digest_of(&mut self, name: &Name) -> Result<(Digest, Identity), Failure> {

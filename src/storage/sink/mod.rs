@@ -28,7 +28,7 @@ use std::path::Path;
 use std::time::SystemTime;
 use tree::Tree;
 use xfer_proto::error::Failure;
-use xfer_proto::id::{FileIndex, SessionId};
+use xfer_proto::id::{Digest, FileIndex, SessionId};
 use xfer_proto::manifest::{Entry, Name};
 use xfer_proto::storage::{Completion, Done, OpId, StorageOp};
 
@@ -60,7 +60,7 @@ enum State {
     /// A file of that name and size is there; nothing is received yet.
     Existing,
     /// That file was digested, and looked like this before.
-    Held(sys::Identity),
+    Held(sys::Identity, Digest),
     /// A directory, and whether we made it.
     Directory { made: bool },
     /// On its way.
