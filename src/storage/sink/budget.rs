@@ -33,7 +33,9 @@ pub(super) struct Budget {
     counted: Option<Instant>,
     /// Bytes that were promised room and are not on the disk yet.
     unwritten: u64,
-    /// What was free when the system was asked, less every promise.
+    /// What was free when the system was asked, less what is left to others.
+    free: u64,
+    /// The same less every promise.
     left: u64,
     asked: Option<Instant>,
 }
@@ -48,6 +50,7 @@ impl Budget {
             kept_bytes: 0,
             counted: None,
             unwritten: 0,
+            free: 0,
             left: 0,
             asked: None,
         }
@@ -85,13 +88,18 @@ impl Budget {
                 .space()
                 .map_err(|error| sink_failure("find the space for", name, &error))?;
             let reserve = MAX_RESERVE.min(total / RESERVE_SHARE);
-            self.left = available
-                .saturating_sub(reserve)
-                .saturating_sub(self.unwritten);
+            self.free = available.saturating_sub(reserve);
+            self.left = self.free.saturating_sub(self.unwritten);
             self.asked = Some(Instant::now());
         }
         let Some(left) = self.left.checked_sub(missing) else {
-            let text = format!("`{name}` needs {missing} bytes, {} are free", self.left);
+            let mut text = format!("`{name}` needs {missing} bytes, {} are free", self.free);
+            if self.unwritten > 0 {
+                text += &format!(
+                    ", {} of them promised to other files on their way",
+                    self.unwritten.min(self.free)
+                );
+            }
             return Err(Failure::new(ErrorCode::NO_SPACE, text));
         };
         self.left = left;

@@ -121,7 +121,11 @@ fn promised_space_stays_promised() {
     };
     sink.prepare(K, &file("a", most), false).unwrap();
     let second = file("b", 4 * margin);
-    assert_eq!(code(sink.prepare(L, &second, false)), ErrorCode::NO_SPACE);
+    let failure = sink.prepare(L, &second, false).unwrap_err();
+    assert_eq!(failure.code, ErrorCode::NO_SPACE);
+    // The disk is not full, and the text does not say so.
+    let promised = format!("free, {most} of them promised");
+    assert!(failure.message.contains(&promised), "{failure:?}");
     // Also when the system, which knows nothing of promises, is asked again.
     sink.store().budget.forget_space();
     assert_eq!(code(sink.prepare(L, &second, false)), ErrorCode::NO_SPACE);
