@@ -30,6 +30,15 @@ pub const SMALL_WRITE_BLOCK: usize = 16 << 10;
 /// Bytes that the sessions of one receiver hold together until storage has taken them, beyond what
 /// each is guaranteed ([`crate::memory`]).
 pub const MEMORY_POOL: u64 = 44 << 20;
+/// Bytes that the manifests of all sessions of one receiver may take. A session gets half of what
+/// the others leave ([`crate::memory::Share::take_half`]): alone it can have [`MAX_FILES`] entries
+/// with names of 100 bytes.
+pub const MANIFEST_POOL: u64 = 1 << 30;
+/// Bytes that an entry of a manifest takes beside its name until its file is final: what the engine
+/// knows of the file, and what storage does.
+pub const ENTRY_COST: u64 = 400;
+/// The part of it that stays until the session ends.
+pub const FINAL_ENTRY_COST: u64 = 128;
 /// Bytes of the chunks of a block with parity at most.
 pub const MAX_PARITY_BLOCK: u64 = 512 << 10;
 /// Bytes of parity that a session holds at most.
@@ -51,6 +60,8 @@ pub const MAX_SESSIONS: usize = 4_096;
 pub const MAX_SESSIONS_PER_ADDRESS: usize = 2_048;
 
 const _: () = assert!(MIN_DATAGRAM < MAX_DATAGRAM && PROBE_SIZES[0] == MAX_DATAGRAM);
+const _: () = assert!(FINAL_ENTRY_COST < ENTRY_COST);
+const _: () = assert!(MAX_FILES as u64 * (ENTRY_COST + 100) <= MANIFEST_POOL / 2);
 // A chunk lies in at most two blocks, and a session can always have them and one that is written.
 const _: () =
     assert!(3 * SMALL_WRITE_BLOCK as u64 == GUARANTEE && SMALL_WRITE_BLOCK > MAX_DATAGRAM);
@@ -109,6 +120,8 @@ pub struct ReceiverConfig {
     /// What this session shares with all whose settings are clones of these: its part of it counts
     /// where that is less than `write_buffer`. Default a pool of [`MEMORY_POOL`] bytes.
     pub memory: MemoryPool,
+    /// The same for manifests. Default a pool of [`MANIFEST_POOL`] bytes.
+    pub manifests: MemoryPool,
     /// Largest file to accept, in bytes. Default [`MAX_FILE_SIZE`].
     pub max_file_size: u64,
     /// Most bytes to accept in one session. Default no bound but that of each file.
@@ -123,6 +136,7 @@ impl Default for ReceiverConfig {
             idle_timeout: Duration::from_secs(30),
             write_buffer: 44 << 20,
             memory: MemoryPool::new(MEMORY_POOL),
+            manifests: MemoryPool::new(MANIFEST_POOL),
             max_file_size: MAX_FILE_SIZE,
             max_total_size: u64::MAX,
             max_files: MAX_FILES,

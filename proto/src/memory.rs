@@ -105,11 +105,15 @@ impl Share {
         if taken.is_err() {
             return false;
         }
-        if self.held == 0 && bytes > 0 && !self.is_extra {
-            counters.holders.fetch_add(1, Ordering::Relaxed);
+        self.on_taken(held);
+        true
+    }
+
+    fn on_taken(&mut self, held: u64) {
+        if self.held == 0 && held > 0 && !self.is_extra {
+            self.pool.0.holders.fetch_add(1, Ordering::Relaxed);
         }
         self.held = held;
-        true
     }
 
     /// As [`Self::take`], but nothing is guaranteed, and others keep all of the pool but its
@@ -120,6 +124,24 @@ impl Share {
         let spare = spare.saturating_sub(self.pool.held());
         let fair = self.fair().min(self.pool.size()) / 2;
         bytes <= spare && held <= fair && self.take(bytes)
+    }
+
+    /// As [`Self::take`], but beyond what is guaranteed a share may hold as much as it leaves to
+    /// all others: one alone gets half of the pool, and there is always something for one more.
+    pub fn take_half(&mut self, bytes: u64) -> bool {
+        let held = self.held.saturating_add(bytes);
+        let counters = &self.pool.0;
+        let is_allowed = |all: u64| {
+            held <= GUARANTEE || (counters.size.checked_sub(all)).is_some_and(|left| held <= left)
+        };
+        let taken = (counters.held).fetch_update(Ordering::Relaxed, Ordering::Relaxed, |all| {
+            all.checked_add(bytes).filter(|all| is_allowed(*all))
+        });
+        if taken.is_err() {
+            return false;
+        }
+        self.on_taken(held);
+        true
     }
 
     /// Gives `bytes` back, at most what it holds.
@@ -176,6 +198,23 @@ mod tests {
         assert!(blocks.take(899 * KIB));
         drop((blocks, books));
         assert_eq!((pool.held(), pool.share().fair()), (0, 1_000 * KIB));
+    }
+
+    #[test]
+    fn what_halves_the_rest_leaves_something_to_everyone() {
+        let pool = MemoryPool::new(1_024 * KIB);
+        let (mut first, mut second) = (pool.share(), pool.share());
+        assert!(!first.take_half(513 * KIB));
+        assert!(first.take_half(512 * KIB) && !first.take_half(1));
+        assert!(second.take_half(256 * KIB) && !second.take_half(1));
+        let mut many: Vec<Share> = (0..20).map(|_| pool.share()).collect();
+        for share in &mut many {
+            while share.take_half(KIB) {}
+            assert!(share.held() >= GUARANTEE);
+        }
+        assert!(pool.held() <= pool.size() + 20 * GUARANTEE);
+        drop((first, second, many));
+        assert_eq!(pool.held(), 0);
     }
 
     proptest! {

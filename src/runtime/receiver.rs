@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
-use xfer_proto::config::{MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
+use xfer_proto::config::{MANIFEST_POOL, MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
 use xfer_proto::memory::MemoryPool;
@@ -89,6 +89,7 @@ fn receive_into(
         finish: Stop::new(),
         arrived: AtomicU64::new(0),
         memory: MemoryPool::new(MEMORY_POOL),
+        manifests: MemoryPool::new(MANIFEST_POOL),
     };
     let (events, inbox) = channel();
     let result = scope(|scope| {
@@ -138,6 +139,8 @@ struct Shared<'a> {
     arrived: AtomicU64,
     /// What the sessions of all loops hold until storage has taken it.
     memory: MemoryPool,
+    /// The same for what they are offered.
+    manifests: MemoryPool,
 }
 
 /// Serves one address until the end.
@@ -186,6 +189,7 @@ impl<'a> ReceiverFront<'a> {
         config.session = ReceiverConfig {
             max_file_size: options.max_size.unwrap_or(config.session.max_file_size),
             memory: shared.memory.clone(),
+            manifests: shared.manifests.clone(),
             ..config.session
         };
         Ok(Self {

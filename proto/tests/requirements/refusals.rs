@@ -3,10 +3,11 @@
 use crate::receiver_bench::Bench;
 use crate::wire::{ack, blocks};
 use xfer_proto::config::ReceiverConfig;
-use xfer_proto::digest::empty;
+use xfer_proto::digest::{empty, leaf_value};
 use xfer_proto::error::ErrorCode;
 use xfer_proto::id::FileIndex;
 use xfer_proto::manifest::{EntryKind, Timestamp};
+use xfer_proto::memory::MemoryPool;
 use xfer_proto::wire::frame::{Ack, BlockAck, Frame, GapRun};
 use xfer_proto::wire::message::{Message, WireEntry};
 
@@ -89,6 +90,51 @@ fn offers_that_cannot_be() {
     let mut bench = Bench::open_with(config);
     bench.offer(0, &[("a", 1), ("b", 1), ("c", 1)]);
     assert_eq!(bench.seen.closes, [Some(ErrorCode::TOO_MANY_FILES)]);
+}
+
+#[test]
+fn manifests_share_their_memory() {
+    // SPEC: R-offer-8
+    let config = ReceiverConfig {
+        manifests: MemoryPool::new(1 << 20),
+        ..ReceiverConfig::default()
+    };
+    let names: Vec<String> = (0..2_000).map(|at| format!("{at:060}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    let offer = |bench: &mut Bench, count: usize| {
+        for (at, files) in files[..count].chunks(100).enumerate() {
+            bench.offer(at as u32 * 100, files);
+        }
+    };
+    // Alone, a session gets half: 1,100 of 460 bytes.
+    let mut greedy = Bench::open_with(config.clone());
+    offer(&mut greedy, 1_100);
+    assert_eq!(greedy.seen.closes, []);
+    let held = config.manifests.held();
+    assert_eq!(held, 1_100 * 460);
+    // Another gets half of the rest, and what it had is free again when it is over.
+    let mut second = Bench::open_with(config.clone());
+    offer(&mut second, 500);
+    assert_eq!(second.seen.closes, []);
+    offer_more(&mut second, &files);
+    assert_eq!(second.seen.closes, [Some(ErrorCode::BUSY)]);
+    drop(second);
+    assert_eq!(config.manifests.held(), held);
+    // And whoever comes, a few.
+    let mut small = Bench::open_with(config.clone());
+    small.offer_all(&files[..50]);
+    (0..50).for_each(|at| {
+        small.data(at, b"x");
+        small.eof(at as u32, b"x", leaf_value(1, 0, b"x"));
+    });
+    assert_eq!(small.committed.len(), 50);
+    assert_eq!(config.manifests.held(), held + 50 * 128, "names are gone");
+}
+
+fn offer_more(bench: &mut Bench, files: &[(&str, u64)]) {
+    for first in (500..700).step_by(100) {
+        bench.offer(first, &files[first as usize..][..100]);
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) struct Existing {
 impl SinkStore {
     /// The digest of what is there.
     pub(super) fn look_at(&mut self, key: Key, op: OpId) -> Existing {
-        let name = match self.files.get(&key) {
+        let name = match self.files.get(&key).map(Box::as_ref) {
             Some(Incoming {
                 entry,
                 state: State::Existing,
@@ -101,7 +101,7 @@ impl SinkStore {
         let Some(Incoming {
             entry,
             state: State::Held(before, digest),
-        }) = self.files.remove(&key)
+        }) = self.files.remove(&key).map(|file| *file)
         else {
             return Err(internal("confirm a file that was not digested"));
         };

@@ -39,7 +39,7 @@ type Key = (SessionId, FileIndex);
 pub(crate) struct SinkStore {
     tree: Tree,
     partials: Partials,
-    files: HashMap<Key, Incoming>,
+    files: HashMap<Key, Box<Incoming>>,
     /// Final names that a session is receiving for.
     claims: HashMap<Name, Key>,
     open: Lru<Key, File>,
@@ -189,7 +189,7 @@ impl SinkStore {
     fn close_file(&mut self, key: Key, is_committed: bool) -> Option<partials::Part> {
         self.open.remove(&key);
         self.journals.remove(&key);
-        let incoming = self.files.remove(&key)?;
+        let incoming = *self.files.remove(&key)?;
         if self.claims.get(&incoming.entry.name) == Some(&key) {
             self.claims.remove(&incoming.entry.name);
         }
@@ -199,7 +199,7 @@ impl SinkStore {
         self.hashers.forget(key);
         let (size, unwritten) = (incoming.entry.size, receiving.unwritten);
         self.budget.on_closed(size, unwritten, is_committed);
-        let part = receiving.part?;
+        let part = *receiving.part?;
         self.partials.release(&part);
         Some(part)
     }

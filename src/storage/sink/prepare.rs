@@ -27,7 +27,7 @@ impl SinkStore {
         if entry.kind == EntryKind::Directory {
             let made = self.make_directory(&entry.name)?;
             let state = State::Directory { made };
-            self.files.insert(key, Incoming { entry, state });
+            self.files.insert(key, Box::new(Incoming { entry, state }));
             return Ok(Prepared::Fresh);
         }
         if entry.size > MAX_FILE_SIZE {
@@ -38,7 +38,7 @@ impl SinkStore {
         if let Some(found) = self.existing(&entry.name)? {
             if found.kind == Kind::File && found.size == entry.size && !differs {
                 let state = State::Existing;
-                self.files.insert(key, Incoming { entry, state });
+                self.files.insert(key, Box::new(Incoming { entry, state }));
                 return Ok(Prepared::Existing);
             }
             may_conflict(self.on_conflict, &entry.name, found.kind)?;
@@ -82,7 +82,7 @@ impl SinkStore {
         };
         receiving.unwritten = unwritten;
         let state = State::Receiving(receiving);
-        self.files.insert(key, Incoming { entry, state });
+        self.files.insert(key, Box::new(Incoming { entry, state }));
         Ok(prepared)
     }
 
@@ -128,7 +128,8 @@ impl SinkStore {
             self.discard(holder, true);
             let state = State::TakenOver;
             let entry = entry.clone();
-            self.files.insert(holder, Incoming { entry, state });
+            self.files
+                .insert(holder, Box::new(Incoming { entry, state }));
             return Ok(false);
         }
         if self.on_conflict == OnConflict::Rename {

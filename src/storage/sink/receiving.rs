@@ -22,11 +22,11 @@ const SYNC_AGE: Duration = Duration::from_secs(2);
 /// Bytes read back at a time for hashing.
 const READ_BACK: u64 = 256 << 10;
 
-/// A file on its way.
+/// A file on its way: small before its first byte, for a session may offer a million.
 #[derive(Default)]
 pub(super) struct Receiving {
     /// Made with the first byte.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<Box<Part>>,
     /// One past the last byte that was written.
     pub(super) end: u64,
     /// Bytes that were promised room and are not written yet.
@@ -37,7 +37,7 @@ pub(super) struct Receiving {
     pub(super) failed: bool,
     /// Leaves on record that are of an earlier session and not hashed again yet.
     unchecked: RangeSet,
-    journal: Option<Journaling>,
+    journal: Option<Box<Journaling>>,
 }
 
 struct Journaling {
@@ -68,11 +68,11 @@ impl Receiving {
         }
         Self {
             unchecked,
-            part: Some(part),
+            part: Some(Box::new(part)),
             end,
             // Opened just before, by us, after whatever wrote the data.
             reopened: true,
-            journal: Some(Journaling::new(Writer::start(entry, boot).0)),
+            journal: Some(Box::new(Journaling::new(Writer::start(entry, boot).0))),
             ..Self::default()
         }
     }
@@ -161,7 +161,7 @@ impl SinkStore {
         let Some(Incoming {
             entry,
             state: State::Receiving(receiving),
-        }) = self.files.get_mut(&key)
+        }) = self.files.get_mut(&key).map(Box::as_mut)
         else {
             return Err(internal("record a file that is not received"));
         };
@@ -177,7 +177,7 @@ impl SinkStore {
         let journal = receiving.journal.get_or_insert_with(|| {
             let (writer, header) = Writer::start(entry, boot);
             bytes = header;
-            Journaling::new(writer)
+            Box::new(Journaling::new(writer))
         });
         for leaf in leaves {
             bytes.extend_from_slice(&journal.writer.leaf(leaf));
@@ -297,7 +297,7 @@ impl SinkStore {
                 .map(|file| (part, file, true)),
             None => self
                 .with_handles(|sink| sink.partials.create(sink.tree.root(), &entry))
-                .map(|(part, file)| (part, file, false)),
+                .map(|(part, file)| (Box::new(part), file, false)),
         };
         let (part, file, reopened) = opened
             .map_err(|error| sink_failure("open the partial file of", &entry.name, &error))?;
@@ -313,7 +313,7 @@ impl SinkStore {
     }
 
     pub(super) fn receiving(&mut self, key: Key) -> Result<(&Entry, &mut Receiving), Failure> {
-        match self.files.get_mut(&key) {
+        match self.files.get_mut(&key).map(Box::as_mut) {
             Some(Incoming {
                 entry,
                 state: State::Receiving(receiving),

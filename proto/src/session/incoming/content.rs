@@ -39,7 +39,7 @@ impl IncomingSession {
     fn ask(&mut self, file: FileIndex, op: StorageOp) {
         match self.files.get_mut(file) {
             Some(state) if matches!(state.phase, FilePhase::Offered | FilePhase::Preparing) => {
-                state.waiting.push(op);
+                state.course().waiting.push(op);
             }
             _ => self.storage.push_back(op),
         }
@@ -113,7 +113,7 @@ impl IncomingSession {
         self.parity.on_chunk(chunk);
         self.progress.on_bytes(place.len as u64);
         if let Some(state) = self.files.get_mut(place.file) {
-            state.started.get_or_insert(now);
+            state.course().started.get_or_insert(now);
         }
         let bytes = place.offset..place.offset + place.len as u64;
         let complete = self.files.on_bytes(place.file, bytes);
@@ -262,7 +262,7 @@ impl IncomingSession {
             }
             (OpKind::Existing, Ok(Done::Digest(digest))) => {
                 if let Some(state) = self.files.get_mut(file) {
-                    state.existing = Some(digest);
+                    state.course().existing = Some(digest);
                 }
                 self.compare_existing(file);
             }
@@ -306,11 +306,11 @@ impl IncomingSession {
     /// Compares a leaf with the value that the sender announced, once both are known.
     pub(super) fn check_leaf(&mut self, now: Instant, file: FileIndex, leaf: u64) {
         let is_single = leaf_count(self.files.layout.size(file)) == 1;
-        let state = self.files.get(file).and_then(|file| file.leaves.get(&leaf));
+        let state = self.files.get(file).and_then(|file| file.leaf(leaf));
         let Some(state) = state.copied() else {
             return;
         };
-        match (state.value, state.expected) {
+        match (state.value, self.files.expected(file, leaf)) {
             (Some(value), Some(expected)) if value != expected => self.on_corrupt(now, file, leaf),
             // On record already, and not hashed again yet.
             _ if state.is_hashing => {}
@@ -356,13 +356,17 @@ impl IncomingSession {
         let Some(state) = self.files.get(file) else {
             return;
         };
-        let (FilePhase::Receiving, Some(eof)) = (state.phase, state.eof) else {
+        let (FilePhase::Receiving, Some(eof)) = (state.phase, state.eof()) else {
             return;
         };
         if size > 0 && state.open_leaves > 0 {
             return;
         }
-        let values: Option<Vec<Digest>> = state.leaves.values().map(|leaf| leaf.value).collect();
+        let leaves = state
+            .course
+            .iter()
+            .flat_map(|course| course.leaves.values());
+        let values: Option<Vec<Digest>> = leaves.map(|leaf| leaf.value).collect();
         if values.map(|values| digest::root(&values)) == Some(eof) {
             self.commit(file, eof);
         } else {

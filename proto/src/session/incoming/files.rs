@@ -1,14 +1,20 @@
 //! The files of an incoming session: what was offered, and how far each has come.
 
+use crate::config::{ENTRY_COST, FINAL_ENTRY_COST};
 use crate::digest::leaf_count;
 use crate::file::layout::Layout;
 use crate::id::{Digest, FileIndex};
 use crate::manifest::Entry;
+use crate::memory::{MemoryPool, Share};
 use crate::storage::StorageOp;
 use crate::time::Instant;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+/// Bytes that the layout takes for each file.
+const FILE_LAYOUT: u64 = 16;
 
 /// Where a file stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +60,24 @@ pub(super) struct InFile {
     /// What was offered; gone once the file is final.
     pub entry: Option<Entry>,
     pub phase: Phase,
+    pub retries: u8,
+    /// Leaves without a value.
+    pub open_leaves: u64,
+    /// What has come of it; apart, for of a million files most are only offered, or final.
+    pub course: Option<Box<Course>>,
+}
+
+/// What has come of a file that is not final.
+#[derive(Debug, Default)]
+pub(super) struct Course {
     pub started: Option<Instant>,
     /// Digest that the sender announced with the EOF.
     pub eof: Option<Digest>,
     /// Digest of the file that exists, in [`Phase::Held`].
     pub existing: Option<Digest>,
-    pub retries: u8,
     /// The leaves of which anything is known: what a peer offers costs memory only as far as it
     /// comes.
     pub leaves: BTreeMap<u64, LeafState>,
-    /// Leaves without a value.
-    pub open_leaves: u64,
     /// Operations that wait for the file to be prepared.
     pub waiting: Vec<StorageOp>,
 }
@@ -90,13 +103,24 @@ impl InFile {
             open_leaves: if size > 0 { leaf_count(size) } else { 0 },
             entry,
             phase: Phase::Offered,
-            started: None,
-            eof: None,
-            existing: None,
             retries: 0,
-            leaves: BTreeMap::new(),
-            waiting: Vec::new(),
+            course: None,
         }
+    }
+
+    /// What has come of it, from here on.
+    pub fn course(&mut self) -> &mut Course {
+        self.course.get_or_insert_default()
+    }
+
+    /// A leaf of which anything is known.
+    pub fn leaf(&self, index: u64) -> Option<&LeafState> {
+        self.course.as_ref()?.leaves.get(&index)
+    }
+
+    /// Digest that the sender announced with the EOF.
+    pub fn eof(&self) -> Option<Digest> {
+        self.course.as_ref()?.eof
     }
 
     /// Whether data of the file is taken, now or once storage has looked at its name.
@@ -127,10 +151,14 @@ pub(super) struct Files {
     pub name_bytes: u64,
     /// Kept leaves that are hashed again.
     pub rechecks: super::recheck::Rechecks,
+    /// What the manifest takes of the memory for manifests.
+    pub memory: Share,
 }
 
+const _: () = assert!(size_of::<InFile>() as u64 + FILE_LAYOUT <= FINAL_ENTRY_COST);
+
 impl Files {
-    pub fn new(chunk_size: usize) -> Self {
+    pub fn new(chunk_size: usize, pool: &MemoryPool) -> Self {
         Self {
             files: Vec::new(),
             layout: Layout::new(chunk_size),
@@ -143,7 +171,27 @@ impl Files {
             offered_bytes: 0,
             name_bytes: 0,
             rechecks: super::recheck::Rechecks::default(),
+            memory: pool.share(),
         }
+    }
+
+    /// Whether there is memory for one more entry with a name of so many bytes.
+    pub fn may_offer(&mut self, name_bytes: u64) -> bool {
+        self.memory.take_half(ENTRY_COST.saturating_add(name_bytes))
+    }
+
+    /// The file of an entry is final: what it was called is forgotten.
+    pub fn on_final(&mut self, name_bytes: u64) {
+        let bytes = ENTRY_COST - FINAL_ENTRY_COST;
+        self.memory.give(bytes.saturating_add(name_bytes));
+    }
+
+    /// The value that a leaf is to have. That of a file with one leaf is in its EOF.
+    pub fn expected(&self, file: FileIndex, index: u64) -> Option<Digest> {
+        let state = self.get(file)?;
+        let of_leaf = state.leaf(index).and_then(|leaf| leaf.expected);
+        let is_single = leaf_count(self.layout.size(file)) == 1;
+        of_leaf.or_else(|| state.eof().filter(|_| is_single))
     }
 
     pub fn get(&self, file: FileIndex) -> Option<&InFile> {
@@ -169,6 +217,7 @@ impl Files {
         let state = self.files.get_mut(file.as_usize())?;
         Some(
             state
+                .course()
                 .leaves
                 .entry(index)
                 .or_insert_with(|| LeafState::new(bytes)),
@@ -192,7 +241,7 @@ impl Files {
     /// Whether anything is known of a leaf.
     pub fn knows_leaf(&self, file: FileIndex, index: u64) -> bool {
         self.get(file)
-            .is_some_and(|file| file.leaves.contains_key(&index))
+            .is_some_and(|file| file.leaf(index).is_some())
     }
 
     /// Content of the leaf is there: its value is worth its memory.
@@ -211,7 +260,7 @@ impl Files {
         let Some(state) = files.get_mut(file.as_usize()) else {
             return;
         };
-        for (index, leaf) in &mut state.leaves {
+        for (index, leaf) in &mut state.course().leaves {
             *leaf = LeafState {
                 expected: leaf.expected,
                 is_only_announced: leaf.is_only_announced,
@@ -294,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_leaf_that_comes_again_counts_each_byte_once() {
-        let mut files = Files::new(1_000);
+        let mut files = Files::new(1_000, &MemoryPool::new(0));
         files.layout.push(3 * LEAF_SIZE).unwrap();
         files.files.push(InFile::new(None));
         let file = FileIndex(0);
@@ -315,6 +364,7 @@ mod tests {
         assert_eq!(again, 0..LEAF_SIZE.div_ceil(1_000));
         assert_eq!(feed(&mut files, again), [0]);
         assert_eq!(feed(&mut files, half..all.end), [1, 2]);
-        assert!(files.files[0].leaves.values().all(|leaf| leaf.missing == 0));
+        let mut leaves = files.files[0].course().leaves.values();
+        assert!(leaves.all(|leaf| leaf.missing == 0));
     }
 }

@@ -2,6 +2,7 @@
 
 mod books;
 mod content;
+mod ending;
 mod feedback;
 mod files;
 mod offers;
@@ -16,7 +17,7 @@ use crate::file::assembly::Assembly;
 use crate::file::backlog::Backlog;
 use crate::file::parts::Parts;
 use crate::id::{FileIndex, SessionId};
-use crate::machine::{Event, FileStatus, Input, Machine, Output, Received};
+use crate::machine::{Event, Input, Machine, Output, Received};
 use crate::range_set::RangeSet;
 use crate::recovery::control::{ControlReceiver, ControlSender};
 use crate::recovery::receipt::Receipt;
@@ -33,7 +34,7 @@ use crate::wire::packet::{DATA_OVERHEAD, Packet};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use files::{Files, Phase as FilePhase};
+use files::Files;
 
 /// A session in which everything is said and done waits so long for the sender's goodbye.
 const LINGER: Duration = Duration::from_secs(3);
@@ -102,6 +103,8 @@ pub struct IncomingSession {
     events: VecDeque<Event>,
     statuses: Vec<(FileIndex, Verdict)>,
     farewell: Option<Failure>,
+    /// How the session ended, and the next file that may not have its status yet.
+    ending: Option<(Result<(), Failure>, u32)>,
     /// When the last goodbye left.
     closed_at: Option<Instant>,
     stats: ReceiverStats,
@@ -140,7 +143,7 @@ impl IncomingSession {
             peer_control: ControlReceiver::default(),
             sent_at: VecDeque::new(),
             received: RangeSet::new(),
-            files: Files::new(datagram_size - DATA_OVERHEAD),
+            files: Files::new(datagram_size - DATA_OVERHEAD, &config.manifests),
             assembly: Assembly::new(config.write_buffer, &config.memory),
             backlog: Backlog::default(),
             parts: Parts::default(),
@@ -154,6 +157,7 @@ impl IncomingSession {
             events: VecDeque::new(),
             statuses: Vec::new(),
             farewell: None,
+            ending: None,
             closed_at: None,
             stats: ReceiverStats::default(),
             host_drops: 0,
@@ -347,81 +351,6 @@ impl IncomingSession {
         self.fail(now, Failure::new(ErrorCode::PROTOCOL, what));
     }
 
-    /// Ends the session for a reason of our own; the sender is told.
-    fn fail(&mut self, now: Instant, failure: Failure) {
-        if self.phase == Phase::Open {
-            self.farewell = Some(failure.clone());
-            self.end(now, Err(failure));
-        }
-    }
-
-    fn end(&mut self, now: Instant, result: Result<(), Failure>) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        if let Err(failure) = &result {
-            for index in 0..self.files.files.len() {
-                self.finish(now, FileIndex(index as u32), Err((failure.clone(), true)));
-            }
-        }
-        self.events.push_back(Event::Closed(result));
-        self.phase = Phase::Closing;
-        self.timers.stop_all();
-        self.timers.set(Timer::Close, now);
-    }
-
-    /// A file has its final status: the sender is told, its chunks are not wanted any more. A
-    /// failure says whether what has come may serve a later session.
-    fn finish(&mut self, now: Instant, file: FileIndex, result: Result<Verdict, (Failure, bool)>) {
-        let chunks = self.files.layout.chunks(file);
-        let Some(state) = self.files.files.get_mut(file.as_usize()) else {
-            return;
-        };
-        if state.phase == FilePhase::Final {
-            return;
-        }
-        let was_asked = state.phase != FilePhase::Offered;
-        let digest = state.eof.unwrap_or_else(crate::digest::empty);
-        state.phase = FilePhase::Final;
-        let leaves = core::mem::take(&mut state.leaves);
-        let announced = leaves.values().filter(|leaf| leaf.is_only_announced);
-        self.files.announced -= announced.count() as u64;
-        self.files.open -= 1;
-        self.progress.on_bytes(progress::FILE_PROGRESS);
-        let entry = state.entry.take();
-        let started = state.started.unwrap_or(now);
-        self.parts.forget(chunks.clone());
-        self.parity.forget(&chunks);
-        self.received.insert(chunks);
-        self.drop_waiting(file);
-        self.assembly.forget(file);
-        let (verdict, status) = match result {
-            Ok(verdict @ Verdict::Skipped) => (verdict, FileStatus::Skipped(digest)),
-            Ok(verdict) => (verdict, FileStatus::Committed(digest)),
-            Err((failure, keep)) => {
-                if was_asked {
-                    self.storage.push_back(StorageOp::Discard { file, keep });
-                }
-                (
-                    Verdict::Failed(failure.clone()),
-                    FileStatus::Failed(failure),
-                )
-            }
-        };
-        self.statuses.push((file, verdict));
-        if let Some(entry) = entry {
-            let retransmitted_bytes = 0;
-            self.events.push_back(Event::File {
-                file,
-                entry,
-                status,
-                started,
-                retransmitted_bytes,
-            });
-        }
-        self.reporting.ask();
-    }
-
     /// Every file has its status and the sender knows: only its goodbye is missing.
     fn is_finished(&self) -> bool {
         self.files.is_through() && self.statuses.is_empty() && self.control.is_idle()
@@ -478,6 +407,7 @@ impl Machine for IncomingSession {
                 self.push_statuses();
             }
         }
+        self.end_files(now);
         if let Some(op) = self.storage.pop_front() {
             return Output::Storage(op);
         }

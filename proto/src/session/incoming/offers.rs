@@ -94,6 +94,10 @@ impl IncomingSession {
                     Failure::new(ErrorCode::TOO_MANY_FILES, "too many names"),
                 );
             }
+            if !self.files.may_offer(name_bytes) {
+                let text = "all transfers together have offered too many files; try again later";
+                return self.fail(now, Failure::new(ErrorCode::BUSY, text));
+            }
             let is_size_possible = entry.size <= MAX_FILE_SIZE
                 && (entry.kind == EntryKind::File || entry.size == 0)
                 && self.files.layout.push(entry.size).is_some();
@@ -233,15 +237,14 @@ impl IncomingSession {
         let Some(state) = self.files.get_mut(file) else {
             return;
         };
-        if state.eof.is_some_and(|eof| eof != digest) {
+        if state.eof().is_some_and(|eof| eof != digest) {
             return self.violation(now, "it gave a file two ends");
         }
         if state.phase == FilePhase::Final {
             return;
         }
-        state.eof = Some(digest);
+        state.course().eof = Some(digest);
         if is_single && size > 0 {
-            self.files.announce(file, 0, digest);
             self.check_leaf(now, file, 0);
         }
         self.compare_existing(file);
@@ -257,7 +260,10 @@ impl IncomingSession {
         else {
             return;
         };
-        match (state.existing, state.eof) {
+        let Some(course) = &state.course else {
+            return;
+        };
+        match (course.existing, course.eof) {
             // It was hashed when the offer came; what is said now has to be true now.
             (Some(existing), Some(eof)) if existing == eof => {
                 if let Some(state) = self.files.get_mut(file) {

@@ -241,10 +241,9 @@ impl IncomingSession {
         };
         let mut leaves = layout.leaves_touching(place.file, place.offset..end);
         leaves.any(|index| {
-            let leaf = file.leaves.get(&index);
-            leaf.is_some_and(|leaf| {
-                leaf.is_resumed && (leaf.is_hashing || leaf.expected != leaf.value)
-            })
+            let leaf = file.leaf(index);
+            let expected = self.files.expected(place.file, index);
+            leaf.is_some_and(|leaf| leaf.is_resumed && (leaf.is_hashing || expected != leaf.value))
         })
     }
 

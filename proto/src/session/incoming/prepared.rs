@@ -46,7 +46,9 @@ impl IncomingSession {
             self.recheck();
         }
         if let Some(state) = self.files.get_mut(file) {
-            self.storage.extend(core::mem::take(&mut state.waiting));
+            let waiting = state.course.as_mut().map(|course| &mut course.waiting);
+            self.storage
+                .extend(waiting.map(core::mem::take).unwrap_or_default());
         }
         if was_held {
             self.control.push(&Message::Want { file });
@@ -82,9 +84,14 @@ impl IncomingSession {
         let Some(state) = self.files.get_mut(file) else {
             return;
         };
-        for op in core::mem::take(&mut state.waiting) {
-            self.drop_op(op);
+        if let Some(course) = &mut state.course {
+            let waiting = core::mem::take(&mut course.waiting);
+            self.drop_ops(waiting);
         }
+    }
+
+    pub(super) fn drop_ops(&mut self, ops: Vec<StorageOp>) {
+        ops.into_iter().for_each(|op| self.drop_op(op));
     }
 
     fn drop_op(&mut self, op: StorageOp) {
@@ -99,7 +106,7 @@ impl IncomingSession {
     /// What came of these leaves and waits for the preparation of the file is not written: they are
     /// there, verified, and what came may be damaged.
     fn drop_waiting_of(&mut self, file: FileIndex, mut leaves: Vec<u64>) {
-        let Some(state) = self.files.get_mut(file) else {
+        let Some(course) = self.files.get_mut(file).and_then(|it| it.course.as_mut()) else {
             return;
         };
         leaves.sort_unstable();
@@ -108,11 +115,11 @@ impl IncomingSession {
             StorageOp::Write { offset, .. } => leaves.binary_search(&(offset / LEAF_SIZE)).is_err(),
             _ => true,
         };
-        let (kept, dropped) = core::mem::take(&mut state.waiting)
+        let (kept, dropped) = core::mem::take(&mut course.waiting)
             .into_iter()
             .partition::<Vec<_>, _>(is_kept);
-        state.waiting = kept;
-        dropped.into_iter().for_each(|op| self.drop_op(op));
+        course.waiting = kept;
+        self.drop_ops(dropped);
     }
 
     /// Goes on from leaves that an earlier session received and verified.
@@ -145,7 +152,7 @@ impl IncomingSession {
             if let Some(state) = self.files.get_mut(file) {
                 let closed = u64::from(is_unchanged);
                 state.open_leaves = state.open_leaves.saturating_sub(closed);
-                state.started.get_or_insert(now);
+                state.course().started.get_or_insert(now);
             }
             taken.push((index, value));
         }
