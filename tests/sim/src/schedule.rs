@@ -353,6 +353,7 @@ impl Draw {
 
     /// Storage that fails, files that are there, crashes, interruptions.
     fn misfortune(&mut self, plan: &mut Plan) {
+        plan.scenario.receiver.disk.rot_per_million = 200_000;
         if self.one_in(4) {
             self.disk_failures(plan);
         }

@@ -163,6 +163,25 @@ fn a_power_cut_keeps_what_was_recorded_and_nothing_else_for_sure() {
 }
 
 #[test]
+fn a_disk_that_forgets_is_noticed_where_a_leaf_is_hashed() {
+    let mut disk = disk(DiskConfig {
+        rot_per_million: 1_000_000,
+        ..DiskConfig::default()
+    });
+    prepare(&mut disk, 1, false).unwrap();
+    write_leaf(&mut disk, 1, 1);
+    checkpoint(&mut disk, 1, 1);
+    assert_eq!(hash(&mut disk, 1, 1), content().leaf(1));
+    disk.crash(&mut Rng::new(1));
+    let found = prepare(&mut disk, 2, false);
+    let Ok(Prepared::Partial { is_unchanged, .. }) = found else {
+        panic!("the record is lost");
+    };
+    assert!(!is_unchanged);
+    assert_ne!(hash(&mut disk, 2, 1), content().leaf(1));
+}
+
+#[test]
 fn a_partial_of_another_content_is_all_wrong() {
     let mut disk = disk(DiskConfig::default());
     disk.put_partial(name(), &Content::new(2, SIZE, false), 0..4);

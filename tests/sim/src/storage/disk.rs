@@ -37,6 +37,8 @@ pub struct DiskConfig {
     /// Whether wrong bytes may be written, to be found by their digest: only where the network
     /// repairs the checksum of what it damaged.
     pub tolerates_wrong_writes: bool,
+    /// How often a power cut leaves a byte of a partial file wrong that was durable and on record.
+    pub rot_per_million: u32,
 }
 
 /// A file under its final name.
@@ -167,6 +169,7 @@ impl Disk {
         }
         for partial in self.partials.values_mut() {
             partial.crash(rng);
+            partial.rot(self.config.rot_per_million);
         }
         self.partials
             .retain(|_, partial| !partial.leaves().is_empty());

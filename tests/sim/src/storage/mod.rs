@@ -38,7 +38,7 @@ pub enum OpKind {
 }
 
 /// How many kinds there are.
-const KINDS: usize = 9;
+const KINDS: usize = OpKind::Discard as usize + 1;
 
 impl OpKind {
     /// The kind of `op`.

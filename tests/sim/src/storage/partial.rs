@@ -9,9 +9,6 @@ use xfer_proto::range_set::RangeSet;
 use xfer_proto::rng::Rng;
 use xfer_proto::storage::Leaf;
 
-/// How often a power cut leaves a byte wrong that was durable.
-const ROT_PER_MILLION: u32 = 200_000;
-
 /// A file that is not complete. Its content is known by comparison with what it should be, so that
 /// it costs ranges and not bytes.
 #[derive(Clone, Debug, Default)]
@@ -174,16 +171,15 @@ impl Partial {
         self.durable = after.clone();
         self.now = after;
         self.is_sealed = false;
-        self.rot();
     }
 
-    /// The disk has forgotten a byte of a leaf that is on record, now and then.
-    fn rot(&mut self) {
+    /// The disk has forgotten a byte of a leaf that is on record, as often as that.
+    pub(super) fn rot(&mut self, per_million: u32) {
         // Chance of its own, so that no seed of old tells another story.
         let mut rng = Rng::new(self.seed ^ self.now.written.count());
         let leaf = rng.below(self.now.leaves.len().max(1) as u64);
         if let Some(leaf) = self.now.leaves.get(leaf as usize)
-            && rng.chance(ROT_PER_MILLION)
+            && rng.chance(per_million)
         {
             let at = leaf.index * LEAF_SIZE;
             self.now.wrong.insert(at..at + 1);
