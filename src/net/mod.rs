@@ -7,10 +7,12 @@ mod batch;
 mod drops;
 mod mtu;
 mod resolve;
+mod sieve;
 mod socket;
 
 pub(crate) use batch::Progress;
 pub(crate) use drops::KernelDrops;
 pub(crate) use mtu::max_datagram;
 pub use resolve::resolve;
+pub(crate) use sieve::{ALL, Class, Share, Sieve};
 pub(crate) use socket::{ReceiveBuffers, Socket};

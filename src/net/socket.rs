@@ -1,6 +1,7 @@
 //! One UDP socket for one loop.
 
 use super::batch::{Progress, SendCounters, datagrams, send_batch};
+use super::sieve::{self, Sieve};
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use std::io::{self, IoSliceMut};
@@ -76,6 +77,11 @@ impl Socket {
     /// The socket below, for whoever waits for it.
     pub(crate) fn io(&self) -> &UdpSocket {
         &self.io
+    }
+
+    /// Sets the filter of the socket that `io` is a handle of.
+    pub(crate) fn set_sieve(io: &UdpSocket, sieve: &Sieve) -> io::Result<()> {
+        sieve::apply(io, sieve)
     }
 
     /// Most datagrams that a batch for this socket may hold.

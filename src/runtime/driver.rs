@@ -96,6 +96,17 @@ pub(crate) trait Front {
     /// Called before each wait.
     fn on_idle(&mut self, _now: Instant, _sessions: &Sessions<Self::Machine>) {}
 
+    /// No wait lasts longer than until then.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Whether the kernel drops datagrams because it was asked to, or did so a moment ago: its
+    /// counter tells nothing then.
+    fn is_shedding(&self, _now: Instant) -> bool {
+        false
+    }
+
     /// Whether the loop ends with its last session.
     fn ends_with_sessions(&self) -> bool;
 }
@@ -255,7 +266,9 @@ impl<F: Front> Driver<F> {
 
     /// Tells all sessions that the kernel dropped `count` datagrams at their socket.
     pub(crate) fn on_kernel_drops(&mut self, now: Instant, count: u64) {
-        self.input_all(now, || Input::KernelDrops(count));
+        if !self.front.is_shedding(now) {
+            self.input_all(now, || Input::KernelDrops(count));
+        }
     }
 
     /// What to do next. `max_segments` is what the socket takes in one batch.
@@ -267,11 +280,12 @@ impl<F: Front> Driver<F> {
         }
         let step = self.next_step(now, max_segments);
         self.storage.submit(&mut self.operations);
-        if let Step::Wait(_) = step {
-            self.burst = 0;
-            self.front.on_idle(now, &self.sessions);
-        }
-        step
+        let Step::Wait(until) = step else {
+            return step;
+        };
+        self.burst = 0;
+        self.front.on_idle(now, &self.sessions);
+        Step::Wait(earliest(until, self.front.due()))
     }
 
     /// The batch to send, and those of its bytes that are not sent yet.
@@ -427,10 +441,14 @@ impl<F: Front> Driver<F> {
             Ending::No => None,
             Ending::Lingering(until) | Ending::Aborting(until) => Some(until),
         };
-        match (self.deadlines.next(), end) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        earliest(self.deadlines.next(), end)
+    }
+}
+
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }
 

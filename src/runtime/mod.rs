@@ -21,6 +21,7 @@ mod receiver;
 mod send;
 mod sender;
 mod shard;
+mod shedding;
 mod signal;
 mod sources;
 mod stop;

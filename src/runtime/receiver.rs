@@ -3,6 +3,7 @@
 use super::clock::Clock;
 use super::confine::confine;
 use super::driver::{Driver, Ends, Front, Routed, Sessions};
+use super::shedding::Shedding;
 use super::sources::path_error;
 use super::stop::{Stop, StopReason};
 use super::storage_thread::StorageThread;
@@ -15,20 +16,23 @@ use crate::storage::sink::SinkStore;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
 use xfer_proto::config::{MANIFEST_POOL, MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
 use xfer_proto::memory::MemoryPool;
-use xfer_proto::router::{Crowd, Route, Router, RouterConfig, weakest};
+use xfer_proto::router::{Crowd, DropReason, Route, Router, RouterConfig, weakest};
 use xfer_proto::session::IncomingSession;
 use xfer_proto::time::Instant;
 use xfer_proto::transmit::TransmitBuf;
 
 /// Buffers of 64 KiB for what comes in one call.
 const RECEIVE_BUFFERS: usize = 8;
+/// Events that wait for the caller. One who takes them more slowly than they come slows the loops
+/// down: there is no other end to what the names of many small files take.
+const MAX_EVENTS: usize = 4_096;
 /// When enough files have come, sessions have so long to part from their senders.
 const LINGER: Duration = Duration::from_secs(3);
 /// At the end, the storage thread has so long to finish what was asked of it.
@@ -36,7 +40,8 @@ const STORAGE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Receives files until [`RecvOptions::stop`] or [`RecvOptions::exit_after`] ends it.
 ///
-/// `on_event` is called on the calling thread, as things happen.
+/// `on_event` is called on the calling thread, as things happen. While it does not return, no more
+/// than a few thousand events later nothing is received any more.
 ///
 /// # Errors
 ///
@@ -91,7 +96,7 @@ fn receive_into(
         memory: MemoryPool::new(MEMORY_POOL),
         manifests: MemoryPool::new(MANIFEST_POOL),
     };
-    let (events, inbox) = channel();
+    let (events, inbox) = sync_channel(MAX_EVENTS);
     let result = scope(|scope| {
         let shared = &shared;
         let loops: Vec<_> = sockets
@@ -144,7 +149,11 @@ struct Shared<'a> {
 }
 
 /// Serves one address until the end.
-fn listen(mut socket: Socket, shared: &Shared<'_>, events: Sender<RecvEvent>) -> io::Result<()> {
+fn listen(
+    mut socket: Socket,
+    shared: &Shared<'_>,
+    events: SyncSender<RecvEvent>,
+) -> io::Result<()> {
     let waiter = Waiter::new()?;
     let _stops = shared.options.stop.subscribe(waiter.wake());
     let _finishes = shared.finish.subscribe(waiter.wake());
@@ -154,7 +163,8 @@ fn listen(mut socket: Socket, shared: &Shared<'_>, events: Sender<RecvEvent>) ->
         finish: shared.finish.clone(),
         linger: LINGER,
     };
-    let front = ReceiverFront::new(shared, events)?;
+    let shedding = Shedding::new(&socket, clock.now())?;
+    let front = ReceiverFront::new(shared, events, shedding)?;
     let storage = shared.storage.handle(waiter.wake());
     let mut driver = Driver::new(front, storage, ends);
     let buffers = ReceiveBuffers::new(RECEIVE_BUFFERS);
@@ -175,12 +185,17 @@ fn listen(mut socket: Socket, shared: &Shared<'_>, events: Sender<RecvEvent>) ->
 /// Routes datagrams, and turns what sessions report into events.
 struct ReceiverFront<'a> {
     shared: &'a Shared<'a>,
-    events: Sender<RecvEvent>,
+    events: SyncSender<RecvEvent>,
     router: Router,
+    shedding: Shedding,
 }
 
 impl<'a> ReceiverFront<'a> {
-    fn new(shared: &'a Shared<'a>, events: Sender<RecvEvent>) -> io::Result<Self> {
+    fn new(
+        shared: &'a Shared<'a>,
+        events: SyncSender<RecvEvent>,
+        shedding: Shedding,
+    ) -> io::Result<Self> {
         let options = shared.options;
         let mut config = RouterConfig::new(random::key()?);
         if let Some(most) = options.max_sessions {
@@ -196,6 +211,7 @@ impl<'a> ReceiverFront<'a> {
             shared,
             events,
             router: Router::new(config),
+            shedding,
         })
     }
 
@@ -216,7 +232,16 @@ impl Front for ReceiverFront<'_> {
         peer_of: &dyn Fn(SessionId) -> Option<SocketAddr>,
         out: &mut TransmitBuf<'_>,
     ) -> Routed<IncomingSession> {
-        match self.router.route(now, received, peer_of, out) {
+        let route = self.router.route(now, received, peer_of, out);
+        match &route {
+            // Of a session that the filter knows: it could not keep it away.
+            Route::Drop(DropReason::WrongAddress) => {}
+            Route::Session(_) | Route::Incoming(_) => {}
+            Route::Reply(_) | Route::Full(..) | Route::Drop(_) => {
+                self.shedding.count(received.data);
+            }
+        }
+        match route {
             Route::Session(id) => Routed::Session(id),
             Route::Incoming(session) => Routed::New(session.id(), session.peer(), session),
             Route::Reply(transmit) => Routed::Reply(transmit),
@@ -273,6 +298,18 @@ impl Front for ReceiverFront<'_> {
 
     fn weakest(&self, crowd: Crowd, sessions: &Sessions<IncomingSession>) -> Option<SessionId> {
         weakest(crowd, sessions.values().map(|slot| &*slot.machine))
+    }
+
+    fn on_idle(&mut self, now: Instant, sessions: &Sessions<IncomingSession>) {
+        self.shedding.update(now, sessions.keys().copied());
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.shedding.due()
+    }
+
+    fn is_shedding(&self, now: Instant) -> bool {
+        self.shedding.is_recent(now)
     }
 
     fn ends_with_sessions(&self) -> bool {

@@ -1,0 +1,250 @@
+//! Load shedding: how much of what belongs to no session a receiver lets the kernel drop for it.
+//!
+//! Each class of such datagrams has a valve. While a class comes faster than the loop can spare
+//! time for, its valve lets through what the loop can take, at random. Packets of sessions always
+//! pass, so a flood costs running transfers next to nothing, and newcomers get in as often as the
+//! budget of stateless answers allows anyway.
+
+use crate::net::{ALL, Class, Share, Sieve, Socket};
+use std::io;
+use std::net::UdpSocket;
+use std::time::Duration;
+use xfer_proto::id::SessionId;
+use xfer_proto::time::Instant;
+
+/// Valves are looked at so often.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// In an interval no more than so many times what passed before is let through: what seems to be
+/// the end of a flood may be a pause.
+const MAX_GROWTH: f64 = 2.0;
+/// A share that differs by less from what is set is not worth a new filter.
+const WORTHWHILE: f64 = 0.1;
+/// Datagrams in [`INTERVAL`] that the loop can spare the time for: a hundredth of a core for what
+/// is dropped at sight, and what the router answers of what asks for a session.
+const MAX_GARBAGE: u64 = 1_000;
+const MAX_STRAYS: u64 = 1_000;
+const MAX_HELLOS: u64 = 2_000;
+/// So long after the last filter the kernel's counter of drops may still have some of the filter's.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// One class's share.
+#[derive(Debug)]
+struct Valve {
+    /// What may pass in [`INTERVAL`].
+    most: f64,
+    /// What has passed since the last look.
+    count: u64,
+    /// The part that passes, above 0.
+    share: f64,
+}
+
+impl Valve {
+    fn new(most: u64) -> Self {
+        Self {
+            most: most as f64,
+            count: 0,
+            share: 1.0,
+        }
+    }
+
+    /// Looks at what came in `elapsed`, at least [`INTERVAL`].
+    fn adjust(&mut self, elapsed: Duration) {
+        let intervals = elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
+        let came = std::mem::take(&mut self.count) as f64 / intervals / self.share;
+        let fits = self.most / came.max(self.most);
+        let share = fits.min(self.share * MAX_GROWTH.powf(intervals));
+        if share == 1.0 || (share / self.share - 1.0).abs() > WORTHWHILE {
+            self.share = share;
+        }
+    }
+
+    /// For the filter.
+    fn share(&self) -> Share {
+        (self.share * f64::from(ALL)) as Share
+    }
+}
+
+/// The valves of one socket, and the filter that they have set.
+#[derive(Debug)]
+pub(crate) struct Shedding {
+    /// The socket whose filter is set.
+    socket: UdpSocket,
+    garbage: Valve,
+    hello: Valve,
+    stray: Valve,
+    looked_at: Instant,
+    sieve: Sieve,
+    /// When there was a filter last.
+    shed_at: Option<Instant>,
+    /// The system has no filters, or none for us.
+    is_unavailable: bool,
+}
+
+impl Shedding {
+    /// Everything passes at `socket`.
+    pub(crate) fn new(socket: &Socket, now: Instant) -> io::Result<Self> {
+        Ok(Self {
+            socket: socket.io().try_clone()?,
+            garbage: Valve::new(MAX_GARBAGE),
+            hello: Valve::new(MAX_HELLOS),
+            stray: Valve::new(MAX_STRAYS),
+            looked_at: now,
+            sieve: Sieve::default(),
+            shed_at: None,
+            is_unavailable: false,
+        })
+    }
+
+    /// `datagram` came and belonged to no session.
+    pub(crate) fn count(&mut self, datagram: &[u8]) {
+        let valve = match Class::of(datagram) {
+            Class::Garbage => &mut self.garbage,
+            Class::Hello => &mut self.hello,
+            Class::Stray => &mut self.stray,
+        };
+        valve.count += 1;
+    }
+
+    /// When [`Shedding::update`] is due even if nothing comes.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        (!self.sieve.is_open()).then_some(self.looked_at + INTERVAL)
+    }
+
+    /// Whether the kernel's counter of drops may have grown by a filter of late.
+    pub(crate) fn is_recent(&self, now: Instant) -> bool {
+        self.shed_at.is_some_and(|at| now.since(at) < AFTERMATH)
+    }
+
+    /// Sets the filter anew where the valves or the sessions changed.
+    pub(crate) fn update(
+        &mut self,
+        now: Instant,
+        sessions: impl ExactSizeIterator<Item = SessionId>,
+    ) {
+        if self.is_unavailable {
+            return;
+        }
+        let elapsed = now.since(self.looked_at);
+        if elapsed >= INTERVAL {
+            self.looked_at = now;
+            for valve in [&mut self.garbage, &mut self.hello, &mut self.stray] {
+                valve.adjust(elapsed);
+            }
+        }
+        let was_open = self.sieve.is_open();
+        let sieve = self.wanted(sessions);
+        if sieve != self.sieve {
+            self.set(sieve);
+        }
+        if !was_open || !self.sieve.is_open() {
+            self.shed_at = Some(now);
+        }
+    }
+
+    fn wanted(&self, sessions: impl ExactSizeIterator<Item = SessionId>) -> Sieve {
+        let mut sieve = Sieve {
+            garbage: self.garbage.share(),
+            hello: self.hello.share(),
+            ..Sieve::default()
+        };
+        // Of more than it can tell from strays, all strays have to pass.
+        if self.stray.share() < ALL && sessions.len() <= Sieve::MAX_SESSIONS {
+            sieve.stray = self.stray.share();
+            sieve.sessions = sessions.collect();
+        }
+        sieve
+    }
+
+    fn set(&mut self, sieve: Sieve) {
+        let result = Socket::set_sieve(&self.socket, &sieve).or_else(|error| {
+            tracing::debug!(%error, "no filter with sessions");
+            // Older systems bound a filter's memory more tightly.
+            Socket::set_sieve(
+                &self.socket,
+                &Sieve {
+                    stray: ALL,
+                    sessions: Vec::new(),
+                    ..sieve.clone()
+                },
+            )
+        });
+        match result {
+            Ok(()) => {
+                let Sieve {
+                    garbage,
+                    hello,
+                    stray,
+                    ..
+                } = sieve;
+                tracing::debug!(
+                    garbage,
+                    hello,
+                    stray,
+                    "shares of what belongs to no session"
+                );
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no filter");
+                self.is_unavailable = true;
+            }
+        }
+        self.sieve = sieve;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a valve for 1,000 lets through of what it sees in an interval, one after the other.
+    #[test]
+    fn a_valve_lets_through_what_fits() {
+        let mut valve = Valve::new(1_000);
+        let mut look = |came: f64, intervals| {
+            valve.count = (came * valve.share * f64::from(intervals)).round() as u64;
+            valve.adjust(INTERVAL * intervals);
+            valve.share
+        };
+        assert_eq!(look(1_000.0, 1), 1.0, "as much as may be");
+        assert_eq!(look(20_000.0, 1), 0.05);
+        assert_eq!(look(20_000.0, 1), 0.05, "a steady flood");
+        assert_eq!(look(21_000.0, 1), 0.05, "about as much");
+        assert_eq!(look(40_000.0, 2), 0.025);
+        assert_eq!(look(0.0, 1), 0.05, "a pause");
+        assert_eq!(look(0.0, 2), 0.2);
+        assert_eq!(look(2_000.0, 9), 0.5);
+        assert_eq!(look(0.0, 1), 1.0);
+        assert!(look(1e18, 1) > 0.0);
+    }
+
+    #[test]
+    fn a_flood_sets_the_filter_and_calm_takes_it_off() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut now = Instant::ZERO;
+        let mut shedding = Shedding::new(&socket, now).unwrap();
+        let sessions = || [SessionId(7)].into_iter();
+        let mut stray = vec![0x13, 0];
+        stray.resize(100, 0);
+        for _ in 0..5_000 {
+            shedding.count(&stray);
+            shedding.count(b"nothing");
+        }
+        shedding.update(now, sessions());
+        assert_eq!(shedding.due(), None, "the interval is not over");
+        now = now + INTERVAL;
+        shedding.update(now, sessions());
+        if cfg!(target_os = "linux") {
+            assert_eq!(shedding.sieve.sessions, [SessionId(7)]);
+            assert_eq!(
+                (shedding.sieve.garbage, shedding.sieve.stray),
+                (ALL / 5, ALL / 5)
+            );
+            assert_eq!(shedding.due(), Some(now + INTERVAL));
+            assert!(shedding.is_recent(now + INTERVAL));
+        }
+        now = now + Duration::from_secs(3);
+        shedding.update(now, sessions());
+        assert_eq!((shedding.sieve.is_open(), shedding.due()), (true, None));
+        assert!(!shedding.is_recent(now + AFTERMATH));
+    }
+}
