@@ -1,6 +1,7 @@
 //! Requirements of SPEC.md, tried on one end of a session whose other end is this test.
 
 mod handshake;
+mod kept;
 mod parity;
 mod path;
 mod receiver;

@@ -320,31 +320,6 @@ fn a_held_file_is_read_and_not_sent() {
 }
 
 #[test]
-fn kept_leaves_are_believed_or_compared() {
-    // SPEC: R-resume-4, R-resume-5
-    let size = 2 * LEAF;
-    let mine = leaf_value(size, 0, &content(0, 0, LEAF as usize));
-    for (value, is_skipped) in [(mine, true), (Digest([0; 32]), false)] {
-        let mut bench = Bench::with_token(&[size]);
-        bench.say(&Message::Resume {
-            file: FILE,
-            is_same_source: false,
-            leaves: vec![(0, value)],
-        });
-        bench.say(&Message::Answer { through: 1 });
-        let before = bench.seen.chunks.len();
-        bench.report(|_| {});
-        bench.wait(5 * MS);
-        let next = bench.seen.chunks[before].0;
-        assert_eq!(
-            next == LEAF / CHUNK,
-            is_skipped,
-            "went on with chunk {next}"
-        );
-    }
-}
-
-#[test]
 fn a_final_file_is_left_alone() {
     // SPEC: R-sender-4, R-status-3, R-closing-1, R-control-stream-7
     let mut bench = Bench::with_token(&[4 * LEAF, 10]);

@@ -182,10 +182,15 @@ impl Bench {
     /// Lets time pass a millisecond at a time, so that the pacer has its turns.
     pub(crate) fn wait(&mut self, time: Duration) {
         for _ in 0..time.as_millis() {
-            self.now = self.now + Duration::from_millis(1);
-            self.session.handle(self.now, Input::Timeout);
-            self.run();
+            self.skip(Duration::from_millis(1));
         }
+    }
+
+    /// Lets time pass in which nobody looks.
+    pub(crate) fn skip(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.session.handle(self.now, Input::Timeout);
+        self.run();
     }
 
     fn complete(&mut self, op: OpId, done: Done) {

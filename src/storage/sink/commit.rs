@@ -7,8 +7,9 @@
 //! the next sync a success.
 
 use super::partials::Part;
-use super::prepare::{may_conflict, taken_over};
+use super::prepare::may_conflict;
 use super::receiving::Receiving;
+use super::receiving::taken_over;
 use super::tree::split;
 use super::{Key, SinkStore, State};
 use crate::api::OnConflict;

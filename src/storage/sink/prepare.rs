@@ -154,12 +154,6 @@ impl SinkStore {
     }
 }
 
-/// What the older of two sessions of the same file is told.
-pub(super) fn taken_over(name: &Name) -> Failure {
-    let text = format!("a newer session sends `{name}`");
-    Failure::new(ErrorCode::CONFLICT, text)
-}
-
 /// Bytes of a file that an earlier session left.
 fn held(entry: &Entry, prepared: &Prepared) -> u64 {
     let Prepared::Partial { leaves, .. } = prepared else {

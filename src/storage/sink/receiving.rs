@@ -1,7 +1,6 @@
 //! While a file arrives: writing, hashing, and the journal for a later session.
 
 use super::partials::{Part, seal};
-use super::prepare::taken_over;
 use super::{Incoming, Key, SinkStore, State};
 use crate::storage::fault::{internal, sink_failure};
 use crate::storage::journal::Writer;
@@ -12,7 +11,7 @@ use std::time::{Duration, Instant};
 use xfer_proto::digest::leaf_range;
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::id::Digest;
-use xfer_proto::manifest::Entry;
+use xfer_proto::manifest::{Entry, Name};
 use xfer_proto::range_set::RangeSet;
 use xfer_proto::storage::{Leaf, Prepared, ReadBlock};
 
@@ -325,4 +324,10 @@ impl SinkStore {
             _ => Err(internal("use a file that is not received")),
         }
     }
+}
+
+/// What the older of two sessions of the same file is told.
+pub(super) fn taken_over(name: &Name) -> Failure {
+    let text = format!("a newer session sends `{name}`");
+    Failure::new(ErrorCode::CONFLICT, text)
 }

@@ -8,6 +8,7 @@ use crate::digest::{self, LEAF_SIZE};
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, FileIndex};
 use crate::manifest::EntryKind;
+use crate::range_set::RangeSet;
 use crate::storage::{Leaf, Prepared, StorageOp};
 use crate::time::Instant;
 use crate::wire::message::{MAX_LEAVES, Message};
@@ -131,6 +132,7 @@ impl IncomingSession {
         (is_same_source, is_unchanged): (bool, bool),
     ) {
         let mut taken: Vec<(u64, Digest)> = Vec::new();
+        let mut kept = RangeSet::new();
         for Leaf { index, value } in leaves {
             let bytes = self.files.layout.leaf(file, index);
             let Some(state) = self.files.leaf(file, index) else {
@@ -145,10 +147,8 @@ impl IncomingSession {
             state.is_resumed = true;
             state.is_hashing = !is_unchanged;
             self.files.on_backed(file, index);
-            self.assembly.forget_range(file, bytes.clone());
-            let chunks = self.files.layout.chunks_within(file, bytes);
-            self.parts.forget(chunks.clone());
-            self.received.insert(chunks);
+            self.assembly.forget_range(file, bytes);
+            kept.insert(index..index.saturating_add(1));
             if let Some(state) = self.files.get_mut(file) {
                 let closed = u64::from(is_unchanged);
                 state.open_leaves = state.open_leaves.saturating_sub(closed);
@@ -158,6 +158,13 @@ impl IncomingSession {
         }
         if !is_unchanged && !taken.is_empty() {
             self.files.rechecks.add(file);
+        }
+        for leaves in kept.iter() {
+            let first = self.files.layout.leaf(file, leaves.start);
+            let last = self.files.layout.leaf(file, leaves.end.saturating_sub(1));
+            let chunks = self.files.layout.chunks_within(file, first.start..last.end);
+            self.parts.forget(chunks.clone());
+            self.received.insert(chunks);
         }
         self.drop_waiting_of(file, taken.iter().map(|leaf| leaf.0).collect());
         for part in taken.chunks(MAX_LEAVES) {

@@ -40,15 +40,17 @@ pub(super) struct OutFile {
     pub retransmitted: u64,
     pub is_eof_sent: bool,
     /// Values of the leaves, as far as they are known; empty before the first is asked for.
-    leaves: Vec<Option<Digest>>,
+    pub leaves: Vec<Option<Digest>>,
     known_leaves: u64,
     /// Leaves whose values were announced.
     announced: u64,
     is_finish_asked: bool,
     /// Chunks that the receiver has from an earlier session.
     pub have: RangeSet,
+    /// Leaves that it has from an earlier session, with our values.
+    pub kept: RangeSet,
     /// Leaves that it may have: to be compared with ours.
-    claimed: BTreeMap<u64, Digest>,
+    pub claimed: BTreeMap<u64, Digest>,
 }
 
 /// What a completed read or finish means for the control stream.
@@ -79,7 +81,7 @@ pub(super) struct Files {
     cursor: u64,
     cursor_file: u32,
     /// Next leaf to be read for the first time.
-    scan: (u32, u64),
+    pub scan: (u32, u64),
     /// Reads of the first pass that have not ended.
     digest_reads: BTreeSet<OpId>,
     finishing: BTreeMap<OpId, FileIndex>,
@@ -279,7 +281,7 @@ impl Files {
 
     /// The value of a leaf is known, from a read or from the receiver's journal.
     pub fn on_leaf(&mut self, file: FileIndex, leaf: u64, value: Digest) -> Vec<Progress> {
-        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
+        let size = self.layout.size(file);
         let Some(state) = self.files.get_mut(file.as_usize()) else {
             return Vec::new();
         };
@@ -294,9 +296,7 @@ impl Files {
             state.known_leaves += 1;
         }
         *slot = Some(value);
-        if state.claimed.remove(&leaf) == Some(value) {
-            state.have.insert(self.layout.chunks_within(file, bytes));
-        }
+        let is_kept = state.claimed.remove(&leaf) == Some(value);
         let mut progress = Vec::new();
         if leaf_count(size) > 1 {
             let first = state.announced;
@@ -313,6 +313,9 @@ impl Files {
         }
         if state.known_leaves == leaf_count(size) {
             progress.push(Progress::Finish(file));
+        }
+        if is_kept {
+            self.keep(file, leaf);
         }
         progress
     }
@@ -414,43 +417,6 @@ impl Files {
         Some((cut(first, place.offset, border)?, cut(last, border, end)?))
     }
 
-    /// The receiver has this leaf from an earlier session, of the source as it is or (not
-    /// `is_same_source`) of one that looked like it: then our own value decides once it is
-    /// known.
-    pub fn on_resume(
-        &mut self,
-        file: FileIndex,
-        leaf: u64,
-        value: Digest,
-        is_same_source: bool,
-    ) -> Vec<Progress> {
-        let (bytes, size) = (self.layout.leaf(file, leaf), self.layout.size(file));
-        let is_asked = (file.0, leaf) < self.scan;
-        let Some(state) = self.files.get_mut(file.as_usize()) else {
-            return Vec::new();
-        };
-        if bytes.is_empty() || state.phase == Phase::Final {
-            return Vec::new();
-        }
-        state.allocate_leaves(size);
-        match state.leaves.get(leaf as usize).copied().flatten() {
-            Some(known) => {
-                if known == value {
-                    state.have.insert(self.layout.chunks_within(file, bytes));
-                }
-                Vec::new()
-            }
-            None if is_same_source && !is_asked => {
-                state.have.insert(self.layout.chunks_within(file, bytes));
-                self.on_leaf(file, leaf, value)
-            }
-            None => {
-                state.claimed.insert(leaf, value);
-                Vec::new()
-            }
-        }
-    }
-
     /// The file has its final status: nothing more of it is read or sent.
     pub fn on_final(&mut self, file: FileIndex) -> bool {
         let chunks = self.layout.chunks(file);
@@ -463,6 +429,7 @@ impl Files {
         state.phase = Phase::Final;
         state.leaves = Vec::new();
         state.have = RangeSet::new();
+        state.kept = RangeSet::new();
         state.claimed = BTreeMap::new();
         self.open -= 1;
         self.blocks.forget(file);
@@ -485,11 +452,12 @@ impl OutFile {
             announced: 0,
             is_finish_asked: false,
             have: RangeSet::new(),
+            kept: RangeSet::new(),
             claimed: BTreeMap::new(),
         }
     }
 
-    fn allocate_leaves(&mut self, size: u64) {
+    pub fn allocate_leaves(&mut self, size: u64) {
         if self.leaves.is_empty() {
             self.leaves = vec![None; leaf_count(size) as usize];
         }

@@ -10,7 +10,10 @@ const IDLE_TIMEOUTS: u32 = 6;
 const MIN_WINDOW: Duration = Duration::from_secs(60);
 /// Windows without progress that are granted while everything has come and only the receiver's
 /// storage is waited for: a sync of a slow disk takes its time.
-const STORAGE_WINDOWS: u32 = 10;
+const STORAGE_WINDOWS: u64 = 10;
+/// Bytes a second that any storage reads. What an earlier session left, or what has the name of a
+/// file already, may have to be read from end to end.
+const MIN_STORAGE_RATE: u64 = 16 << 20;
 
 /// What a session has reached; it has got on where any of this is different.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,8 +33,11 @@ pub(super) struct Stall {
 
 impl OutgoingSession {
     pub(super) fn start_stall_timer(&mut self, now: Instant) {
-        let window = (self.config.idle_timeout * IDLE_TIMEOUTS).max(MIN_WINDOW);
-        self.timers.set(Timer::Progress, now + window);
+        self.timers.set(Timer::Progress, now + self.stall_window());
+    }
+
+    fn stall_window(&self) -> Duration {
+        (self.config.idle_timeout * IDLE_TIMEOUTS).max(MIN_WINDOW)
     }
 
     pub(super) fn on_stall_timer(&mut self, now: Instant) {
@@ -52,8 +58,13 @@ impl OutgoingSession {
         self.stall.last = reached;
         let is_for_storage =
             self.files.is_all_sent() && self.stats.delivered_bytes >= self.stats.data_bytes;
-        let granted = if is_for_storage { STORAGE_WINDOWS } else { 1 };
-        if self.stall.windows >= granted {
+        let granted = if is_for_storage {
+            let seconds = self.files.bytes() / MIN_STORAGE_RATE;
+            STORAGE_WINDOWS.max(seconds / self.stall_window().as_secs().max(1))
+        } else {
+            1
+        };
+        if u64::from(self.stall.windows) >= granted {
             let text = "the receiver answers, but nothing gets on";
             return self.fail(now, Failure::new(ErrorCode::TIMEOUT, text));
         }
