@@ -159,36 +159,28 @@ impl Shedding {
         let result = Socket::set_sieve(&self.socket, &sieve).or_else(|error| {
             tracing::debug!(%error, "no filter with sessions");
             // Older systems bound a filter's memory more tightly.
-            Socket::set_sieve(
-                &self.socket,
-                &Sieve {
-                    stray: ALL,
-                    sessions: Vec::new(),
-                    ..sieve.clone()
-                },
-            )
+            let without_sessions = Sieve {
+                stray: ALL,
+                sessions: Vec::new(),
+                ..sieve.clone()
+            };
+            Socket::set_sieve(&self.socket, &without_sessions)
         });
-        match result {
-            Ok(()) => {
-                let Sieve {
-                    garbage,
-                    hello,
-                    stray,
-                    ..
-                } = sieve;
-                tracing::debug!(
-                    garbage,
-                    hello,
-                    stray,
-                    "shares of what belongs to no session"
-                );
-            }
-            Err(error) => {
-                tracing::debug!(%error, "no filter");
-                self.is_unavailable = true;
-            }
-        }
         self.sieve = sieve;
+        if let Err(error) = result {
+            tracing::debug!(%error, "no filter");
+            self.is_unavailable = true;
+            // An older one would keep new sessions out for ever; there may be none.
+            self.sieve = Sieve::default();
+            let _ = Socket::set_sieve(&self.socket, &self.sieve);
+        }
+        let Sieve {
+            garbage,
+            hello,
+            stray,
+            ..
+        } = self.sieve;
+        tracing::debug!(garbage, hello, stray, "what passes of no session");
     }
 }
 
