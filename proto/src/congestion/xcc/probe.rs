@@ -10,7 +10,7 @@ const MAX_ROUNDS: f64 = 63.0;
 /// The same where others share the path.
 const CONTENDED_ROUNDS: f64 = 8.0;
 /// Probes are never further apart than this and up to half as much again.
-const MAX_CYCLE: Duration = Duration::from_secs(2);
+const MAX_CYCLE: Duration = Duration::from_millis(1_250);
 const DOWN_GAIN: f64 = 0.90;
 const UP_GAIN: f64 = 1.25;
 const MIN_UP_GAIN: f64 = 1.0 / 16.0;
