@@ -58,14 +58,19 @@ impl Oracle {
                 assert!(!data.is_empty());
                 state.written.insert(*offset..end);
             }
-            StorageOp::Hash { file, leaf, .. } => {
+            StorageOp::Hash {
+                file, leaf, kept, ..
+            } => {
                 let state = self.open(*file);
                 assert!(*leaf < leaf_count(state.size));
                 let (start, end) = leaf_range(state.size, *leaf);
-                assert!(
-                    state.written.contains_range(start..end),
-                    "a leaf with a hole"
-                );
+                match kept {
+                    Some(value) => assert_eq!(state.values.get(leaf), Some(value)),
+                    None => assert!(
+                        state.written.contains_range(start..end),
+                        "a leaf with a hole"
+                    ),
+                }
             }
             StorageOp::Checkpoint { file, leaves, .. } => {
                 let state = self.open(*file);
