@@ -60,18 +60,7 @@ impl Oracle {
             }
             StorageOp::Hash {
                 file, leaf, kept, ..
-            } => {
-                let state = self.open(*file);
-                assert!(*leaf < leaf_count(state.size));
-                let (start, end) = leaf_range(state.size, *leaf);
-                match kept {
-                    Some(value) => assert_eq!(state.values.get(leaf), Some(value)),
-                    None => assert!(
-                        state.written.contains_range(start..end),
-                        "a leaf with a hole"
-                    ),
-                }
-            }
+            } => self.open(*file).check_hash(*leaf, *kept),
             StorageOp::Checkpoint { file, leaves, .. } => {
                 let state = self.open(*file);
                 let is_known = |leaf: &xfer_proto::storage::Leaf| {
@@ -162,6 +151,19 @@ impl File {
             leaves.all(|leaf| self.values.contains_key(&leaf))
         };
         self.written.gaps(bytes).all(is_kept)
+    }
+
+    /// A leaf is hashed once it was written, or again as it was `kept` by an earlier session.
+    fn check_hash(&self, leaf: u64, kept: Option<Digest>) {
+        assert!(leaf < leaf_count(self.size));
+        let (start, end) = leaf_range(self.size, leaf);
+        match kept {
+            Some(value) => assert_eq!(self.values.get(&leaf), Some(&value)),
+            None => assert!(
+                self.written.contains_range(start..end),
+                "a leaf with a hole"
+            ),
+        }
     }
 
     /// Every leaf was hashed or proven, and the digest is theirs.

@@ -160,7 +160,7 @@ fn held_out(form: Form) -> Vec<Study> {
             studies(cells, span(15, 40), 1_001..1_009)
         }
         Form::Small => {
-            let cells = vec![Cell::new(8, 30, 30_000), Cell::new(20, 40, 300_000)];
+            let cells = vec![Cell::new(8, 30, 30_000), Cell::new(20, 40, 200_000)];
             studies(cells, span(10, 20), 1_001..1_003)
         }
     }
