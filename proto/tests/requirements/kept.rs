@@ -37,6 +37,29 @@ fn kept_leaves_are_believed_or_compared() {
 }
 
 #[test]
+fn little_is_sent_before_it_is_known_what_is_kept() {
+    // SPEC: R-sender-3
+    for (mib, most) in [
+        (7, 1 << 20),
+        (9, 512 << 10),
+        (20, (20 << 20) / 24),
+        (99, 1 << 20),
+    ] {
+        let mut bench = Bench::with_token(&[mib * LEAF]);
+        // The receiver is there, and storage has not told it yet what it has.
+        for _ in 0..50 {
+            bench.report(|_| {});
+            bench.wait(10 * MS);
+        }
+        let sent = bench.seen.chunks.len() as u64 * CHUNK;
+        assert!(
+            (most..most + CHUNK).contains(&sent),
+            "{sent} bytes of {mib} MiB"
+        );
+    }
+}
+
+#[test]
 fn leaves_kept_side_by_side_cost_neither_reads_nor_packets() {
     // SPEC: R-resume-3, R-resume-5
     let mut bench = Bench::with_token(&[40 * LEAF]);

@@ -15,6 +15,11 @@ use alloc::vec::Vec;
 
 /// Bytes sent of files that the receiver has not answered for: what a first flight takes.
 const MAX_UNANSWERED: u64 = 1 << 20;
+/// A resume sends them in vain, which may cost it no more than 5 % of what it saves: of this much
+/// content and more they are at most this part. Of less there is little to resume.
+const RESUMABLE: u64 = 8 << 20;
+const UNANSWERED_PART: u64 = 24;
+const LEAST_UNANSWERED: u64 = 512 << 10;
 /// Leaves read at once for their digest alone.
 const MAX_DIGEST_READS: usize = 2;
 
@@ -350,9 +355,17 @@ impl Files {
             };
             self.cursor = gap.start;
             let is_answered = self.cursor_file < self.answered;
-            return (is_answered || self.unanswered_bytes < MAX_UNANSWERED).then_some(self.cursor);
+            let may_go = is_answered || self.unanswered_bytes < self.max_unanswered();
+            return may_go.then_some(self.cursor);
         }
         None
+    }
+
+    fn max_unanswered(&self) -> u64 {
+        if self.bytes < RESUMABLE {
+            return MAX_UNANSWERED;
+        }
+        (self.bytes / UNANSWERED_PART).clamp(LEAST_UNANSWERED, MAX_UNANSWERED)
     }
 
     /// The fresh chunk that [`Self::next_fresh`] named was sent.
