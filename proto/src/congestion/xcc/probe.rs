@@ -107,9 +107,13 @@ pub(super) struct Look {
     rounds: u32,
     tally: Tally,
     max_queue: f64,
+    /// The smallest time in queues.
+    min_queue: f64,
     /// The smallest delay when the flight had become small.
     floor: f64,
     window_before: f64,
+    /// It goes on at a rate at which packets seldom wait for each other.
+    is_deep: bool,
 }
 
 impl Xcc {
@@ -344,7 +348,12 @@ impl Xcc {
             return;
         }
         let Some(until) = self.look.until else {
-            let small = 0.5 * self.product() + self.report_bytes();
+            let share = if self.look.is_deep {
+                DEEP_FLIGHT
+            } else {
+                LOOK_GAIN
+            };
+            let small = share * self.product() + self.report_bytes();
             if ack.in_flight <= small.max(MIN_LOOK_FLIGHT * self.packet) {
                 self.look.until = Some(ack.now + MIN_LOOK);
                 self.look.floor = self.delays.floor();
@@ -356,22 +365,27 @@ impl Xcc {
             self.look.rounds += 1;
             if self.look.rounds == 1 {
                 self.look.tally = Tally::new(feedback);
-                self.look.max_queue = 0.0;
+                (self.look.max_queue, self.look.min_queue) = (0.0, f64::INFINITY);
             }
         }
         self.look.max_queue = self.look.max_queue.max(ack.queue.unwrap_or(0.0));
+        self.look.min_queue = self.look.min_queue.min(ack.queue.unwrap_or(f64::INFINITY));
         let seen = self.look.tally.since(feedback);
         let is_long = self.look.rounds >= MAX_LOOK_ROUNDS && ack.now > until + MAX_LOOK;
         let wanted = LOOK_PACKETS * self.baseline.look_factor();
         let is_enough = seen.packets >= wanted || is_long;
         if self.look.rounds >= 2 && ack.now > until && is_enough {
-            self.end_look(ack.now, seen);
+            let is_sure = self.look.is_deep || self.look_queue() != LookQueue::Some;
+            if is_sure || seen.share() < DEEP_LOSS {
+                return self.end_look(ack.now, seen);
+            }
+            self.look_deeper(feedback);
         }
     }
 
     pub(super) fn begin_look(&mut self, feedback: &Feedback) {
         self.phase = Phase::Look;
-        self.pacing_gain = 0.5;
+        self.pacing_gain = LOOK_GAIN;
         self.window_gain = 1.0;
         self.cycle.is_probing = false;
         self.cycle.is_rotation_due = false;
@@ -382,15 +396,36 @@ impl Xcc {
         self.start_round(feedback);
     }
 
+    /// Goes on with the look at a rate at which jitter can be told from a queue.
+    fn look_deeper(&mut self, feedback: &Feedback) {
+        let window_before = self.look.window_before;
+        self.begin_look(feedback);
+        self.look.window_before = window_before;
+        self.look.is_deep = true;
+        self.pacing_gain = DEEP_GAIN;
+    }
+
+    /// What the look has seen of the queue.
+    fn look_queue(&self) -> LookQueue {
+        let look = &self.look;
+        // A queue that others keep full looks empty until it shrinks because one of them asks less.
+        let fallen = look.floor - self.delays.floor();
+        let waited = look.max_queue.max(fallen);
+        // Where packets may not overtake each other all wait for the slowest of many, like in a
+        // queue that others keep full; of a few some wait for nobody.
+        let is_jitter = look.is_deep && look.min_queue <= JITTER * look.max_queue;
+        if waited <= self.still() {
+            LookQueue::Still
+        } else if waited <= self.epsilon() || is_jitter && fallen <= self.epsilon() {
+            LookQueue::Empty
+        } else {
+            LookQueue::Some
+        }
+    }
+
     fn end_look(&mut self, now: Instant, seen: RoundLoss) {
         let spread = self.spread();
-        // A queue that others keep full looks empty until it shrinks because one of them asks less.
-        let fallen = self.look.floor - self.delays.floor();
-        let queue = match self.look.max_queue.max(fallen) {
-            waited if waited <= self.still() => LookQueue::Still,
-            waited if waited <= self.epsilon() => LookQueue::Empty,
-            _ => LookQueue::Some,
-        };
+        let queue = self.look_queue();
         let is_random = self.baseline.on_look(now, seen, queue, spread);
         if is_random && queue == LookQueue::Still {
             // What the path loses by itself had been taken for a limit, and for others.
@@ -417,5 +452,14 @@ impl Cycle {
     }
 }
 
+/// Pacing in a look, and the part of a product in flight that it begins with.
+const LOOK_GAIN: f64 = 0.5;
+/// The same when it goes on: as it does where packets still wait and at least [`DEEP_LOSS`] of them
+/// is lost.
+const DEEP_GAIN: f64 = 0.125;
+const DEEP_FLIGHT: f64 = 0.2;
+const DEEP_LOSS: f64 = 0.04;
+/// Delays of which the smallest is at most this part of the largest are no standing queue's.
+const JITTER: f64 = 0.5;
 /// Packets in flight that are few enough for any look.
 const MIN_LOOK_FLIGHT: f64 = 4.0;

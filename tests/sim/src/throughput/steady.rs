@@ -211,6 +211,14 @@ fn jitter(form: Form) -> Vec<Study> {
     for cell in odd(form) {
         cells.extend(grid_of_odds(cell));
     }
+    if let Form::Small = form {
+        // Jitter that looks like a queue beside loss: seed 2 stayed at a fifth of the rate.
+        cells.push(Cell {
+            jitter: 20 * MILLISECOND,
+            reorder_ppm: 10_000,
+            ..Cell::new(100, 50, 100_000)
+        });
+    }
     match form {
         Form::Full => studies(cells, span(10, 30), 1..9),
         Form::Small => studies(cells, span(10, 20), 1..3),
