@@ -6,9 +6,12 @@ use crate::id::FileIndex;
 use crate::storage::OpId;
 use alloc::collections::BTreeMap;
 use bytes::Bytes;
+use core::ops::RangeInclusive;
 
 /// A leaf of a file; ordered as they are sent.
 pub type BlockKey = (FileIndex, u64);
+/// The blocks that a chunk lies in.
+pub type ChunkBlocks = RangeInclusive<BlockKey>;
 
 #[derive(Debug)]
 enum Slot {
@@ -24,8 +27,8 @@ struct Read {
     is_wanted: bool,
 }
 
-/// The cache. What lies ahead of the first transmission is never evicted, and never takes the room
-/// that repairs need.
+/// The cache. What lies ahead of the first transmission never takes the room that the blocks of a
+/// repair need, and is evicted for nothing but a block that is sent before it.
 #[derive(Debug)]
 pub struct Blocks {
     slots: BTreeMap<BlockKey, (Slot, u64)>,
@@ -42,8 +45,8 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Room for `capacity` bytes, at least four leaves: two ahead, for a chunk may lie in both, and
-    /// two behind.
+    /// Room for `capacity` bytes, reads under way included; at least four leaves: two ahead, for a
+    /// chunk may lie in both, and two behind.
     pub fn new(capacity: usize) -> Self {
         Self {
             slots: BTreeMap::new(),
@@ -73,30 +76,67 @@ impl Blocks {
 
     /// Makes room for `len` bytes ahead of the cursor; answers whether there is.
     pub fn make_room_ahead(&mut self, len: u64) -> bool {
-        let reserve = (self.capacity / 4).max(2 * LEAF_SIZE);
-        self.ahead + len <= self.capacity - reserve && self.make_room(len)
+        self.ahead + len <= self.capacity_ahead() && self.make_room(len)
     }
 
-    /// Makes room for a block that is read again. One at a time may always be.
-    pub fn make_room_behind(&mut self, len: u64) -> bool {
-        self.make_room(len) || self.reads.values().all(|read| read.key >= self.cursor)
+    fn capacity_ahead(&self) -> u64 {
+        self.capacity - (self.capacity / 4).max(2 * LEAF_SIZE)
+    }
+
+    /// Makes room for a block which is read out of turn because `chunk` lies in it; answers whether
+    /// there is. It comes at the latest with the reads that are under way, as neither of the
+    /// (at most two) blocks of the chunk gives way to the other.
+    pub fn make_room_for(&mut self, chunk: &ChunkBlocks, key: BlockKey, len: u64) -> bool {
+        while key >= self.cursor && self.ahead + len > self.capacity_ahead() {
+            let mut ahead = self.slots.range(self.cursor..).rev();
+            let is_evictable = |(key, (slot, _)): &(&BlockKey, &(Slot, u64))| {
+                matches!(slot, Slot::Ready { .. }) && !chunk.contains(key)
+            };
+            let Some((&last, _)) = ahead.find(is_evictable) else {
+                return false;
+            };
+            self.remove(last);
+        }
+        self.make_room_beside(len, Some(chunk))
+    }
+
+    /// Makes room for `len` bytes for a short time.
+    pub fn make_room(&mut self, len: u64) -> bool {
+        self.make_room_beside(len, None)
     }
 
     /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is
     /// enough.
-    fn make_room(&mut self, len: u64) -> bool {
+    fn make_room_beside(&mut self, len: u64, chunk: Option<&ChunkBlocks>) -> bool {
+        let mut room = self.capacity.saturating_sub(self.held + self.orphaned);
+        let mut evictable = self.evictable(chunk);
+        while room < len {
+            let Some((_, _, evicted)) = evictable.next() else {
+                return false;
+            };
+            room += evicted;
+        }
+        drop(evictable);
         while self.held + self.orphaned + len > self.capacity {
-            let passed = self.slots.range(..self.cursor);
-            let evictable = passed.filter_map(|(key, (slot, _))| match slot {
-                Slot::Ready { used, .. } => Some((*used, *key)),
-                Slot::Pending => None,
-            });
-            let Some((_, key)) = evictable.min() else {
+            let oldest = self.evictable(chunk).min();
+            let Some((_, key, _)) = oldest else {
                 return false;
             };
             self.remove(key);
         }
         true
+    }
+
+    /// Last use, key and bytes of each block behind the cursor that is there, but for those of
+    /// `chunk`.
+    fn evictable(&self, chunk: Option<&ChunkBlocks>) -> impl Iterator<Item = (u64, BlockKey, u64)> {
+        let passed = self.slots.range(..self.cursor);
+        passed.filter_map(move |(key, (slot, len))| match slot {
+            Slot::Ready { used, .. } if chunk.is_none_or(|chunk| !chunk.contains(key)) => {
+                Some((*used, *key, *len))
+            }
+            _ => None,
+        })
     }
 
     /// The block is being read by `op`.
@@ -205,8 +245,29 @@ mod tests {
             read(&mut blocks, leaf);
         }
         blocks.touch(key(0));
-        assert!(blocks.make_room_behind(LEN));
+        assert!(blocks.make_room(LEN));
         assert!(blocks.data(key(0)).is_some() && blocks.data(key(1)).is_none());
+    }
+
+    #[test]
+    fn the_blocks_of_a_chunk_do_not_push_each_other_out() {
+        let mut blocks = Blocks::new(0);
+        blocks.advance(key(2));
+        for leaf in [4, 5] {
+            assert!(blocks.make_room_ahead(LEN));
+            read(&mut blocks, leaf);
+        }
+        // A repair, and what is sent next and was forgotten meanwhile.
+        for chunk in [key(0)..=key(1), key(2)..=key(3)] {
+            for leaf in chunk.start().1..=chunk.end().1 {
+                assert!(blocks.make_room_for(&chunk, key(leaf), LEN));
+                read(&mut blocks, leaf);
+            }
+            let mut leaves = chunk.start().1..=chunk.end().1;
+            assert!(leaves.all(|leaf| blocks.data(key(leaf)).is_some()));
+            assert!(blocks.held <= 4 * LEN && blocks.ahead <= 2 * LEN);
+        }
+        assert!(blocks.data(key(4)).is_none() && blocks.data(key(5)).is_none());
     }
 
     #[test]

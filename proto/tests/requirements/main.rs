@@ -2,6 +2,7 @@
 
 mod handshake;
 mod kept;
+mod memory;
 mod parity;
 mod path;
 mod receiver;

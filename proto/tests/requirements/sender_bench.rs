@@ -32,6 +32,9 @@ pub(crate) struct Bench {
     /// Largest batch.
     pub batch: usize,
     pub reads: Vec<(u32, u64)>,
+    /// Reads wait here for [`Self::answer`] instead of an answer at once.
+    pub is_slow: bool,
+    pub pending: Vec<StorageOp>,
     pub closed: Option<Result<(), ErrorCode>>,
     sizes_of_files: Vec<u64>,
 }
@@ -79,6 +82,8 @@ impl Bench {
             sizes: Vec::new(),
             batch: 0,
             reads: Vec::new(),
+            is_slow: false,
+            pending: Vec::new(),
             closed: None,
             sizes_of_files: files.to_vec(),
         };
@@ -137,12 +142,19 @@ impl Bench {
     }
 
     pub(crate) fn say(&mut self, message: &Message) {
+        self.say_with(message, None);
+    }
+
+    /// A message and a report in one packet.
+    pub(crate) fn say_with(&mut self, message: &Message, report: Option<Report>) {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let sequence = self.block;
         self.block += 1;
         let bytes = &bytes;
-        self.control(&[Frame::Block(Block { sequence, bytes })]);
+        let mut frames = vec![Frame::Block(Block { sequence, bytes })];
+        frames.extend(report.map(Frame::Report));
+        self.control(&frames);
     }
 
     /// A report that every packet and every chunk sent has come, but for what `change` makes of it.
@@ -193,6 +205,42 @@ impl Bench {
         self.run();
     }
 
+    /// Answers what waits for storage at `at`.
+    pub(crate) fn answer(&mut self, at: usize) {
+        let op = self.pending.remove(at);
+        self.perform(op);
+        self.run();
+    }
+
+    /// Bytes of reads that wait for an answer.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let bytes = self.pending.iter().map(|op| match op {
+            StorageOp::Read { len, .. } => u64::from(*len),
+            _ => 0,
+        });
+        bytes.sum()
+    }
+
+    fn perform(&mut self, op: StorageOp) {
+        match op {
+            StorageOp::Read {
+                op,
+                file,
+                offset,
+                len,
+                digest,
+            } => {
+                let data = content(file.as_usize(), offset, len as usize);
+                let size = self.sizes_of_files[file.as_usize()];
+                let leaf = digest.then(|| leaf_value(size, offset >> 20, &data));
+                let data = data.into();
+                self.complete(op, Done::Read(ReadBlock { data, leaf }));
+            }
+            StorageOp::Finish { op, .. } => self.complete(op, Done::Finished),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn complete(&mut self, op: OpId, done: Done) {
         let result = Ok(done);
         let completion = Completion { op, result };
@@ -216,22 +264,17 @@ impl Bench {
                 }
                 Output::Event(_) => {}
                 Output::Wait(_) | Output::Done => return,
-                Output::Storage(StorageOp::Read {
-                    op,
-                    file,
-                    offset,
-                    len,
-                    digest,
-                }) => {
-                    self.reads.push((file.0, offset >> 20));
-                    let data = content(file.as_usize(), offset, len as usize);
-                    let size = self.sizes_of_files[file.as_usize()];
-                    let leaf = digest.then(|| leaf_value(size, offset >> 20, &data));
-                    let data = data.into();
-                    self.complete(op, Done::Read(ReadBlock { data, leaf }));
+                Output::Storage(op) => {
+                    if let StorageOp::Read { file, offset, .. } = op {
+                        self.reads.push((file.0, offset >> 20));
+                        assert!(self.reads.len() < 10_000, "it reads without end");
+                    }
+                    if self.is_slow {
+                        self.pending.push(op);
+                    } else {
+                        self.perform(op);
+                    }
                 }
-                Output::Storage(StorageOp::Finish { op, .. }) => self.complete(op, Done::Finished),
-                Output::Storage(other) => panic!("{other:?}"),
             }
         }
     }

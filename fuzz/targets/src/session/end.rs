@@ -19,9 +19,8 @@ const MAX_POLLS: usize = 50_000;
 const MAX_WAKES: usize = 8;
 /// Datagrams kept until someone takes them; the oldest is lost first.
 const MAX_DATAGRAMS: usize = 512;
-/// Bytes of reads and writes asked for and not answered: buffers of the configuration and some
-/// blocks.
-const MAX_STORAGE_BYTES: u64 = 5 << 20;
+/// Bytes of reads and writes asked for and not answered: the larger buffer, that of the sender.
+const MAX_STORAGE_BYTES: u64 = 4 << 20;
 
 /// The end, what it asked for, and what it sent.
 pub(super) struct End<M> {

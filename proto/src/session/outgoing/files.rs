@@ -5,7 +5,7 @@ use crate::digest::{self, leaf_count};
 use crate::file::layout::Layout;
 use crate::file::source::{BlockKey, Blocks};
 use crate::id::{Digest, FileIndex};
-use crate::manifest::{Entry, EntryKind};
+use crate::manifest::Entry;
 use crate::range_set::RangeSet;
 use crate::storage::{OpId, StorageOp};
 use crate::time::Instant;
@@ -20,8 +20,6 @@ const MAX_UNANSWERED: u64 = 1 << 20;
 const RESUMABLE: u64 = 8 << 20;
 const UNANSWERED_PART: u64 = 24;
 const LEAST_UNANSWERED: u64 = 512 << 10;
-/// Leaves read at once for their digest alone.
-const MAX_DIGEST_READS: usize = 2;
 
 /// What is known of a file at the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +47,7 @@ pub(super) struct OutFile {
     known_leaves: u64,
     /// Leaves whose values were announced.
     announced: u64,
-    is_finish_asked: bool,
+    pub is_finish_asked: bool,
     /// Chunks that the receiver has from an earlier session.
     pub have: RangeSet,
     /// Leaves that it has from an earlier session, with our values.
@@ -87,14 +85,16 @@ pub(super) struct Files {
     cursor_file: u32,
     /// Next leaf to be read for the first time.
     pub scan: (u32, u64),
+    /// Leaves beyond it that were read before their turn.
+    pub early: BTreeSet<BlockKey>,
     /// Reads of the first pass that have not ended.
-    digest_reads: BTreeSet<OpId>,
-    finishing: BTreeMap<OpId, FileIndex>,
+    pub digest_reads: BTreeSet<OpId>,
+    pub finishing: BTreeMap<OpId, FileIndex>,
     /// Chunks of files that turned out to be wanted after the cursor had passed them.
     pub late: RangeSet,
     pub open: usize,
     bytes: u64,
-    reread_bytes: u64,
+    pub reread_bytes: u64,
     next_op: u64,
 }
 
@@ -115,6 +115,7 @@ impl Files {
             cursor: 0,
             cursor_file: 0,
             scan: (0, 0),
+            early: BTreeSet::new(),
             digest_reads: BTreeSet::new(),
             finishing: BTreeMap::new(),
             late: RangeSet::new(),
@@ -144,7 +145,7 @@ impl Files {
             && self.cursor >= self.layout.end()
     }
 
-    fn op(&mut self) -> OpId {
+    pub fn op(&mut self) -> OpId {
         self.next_op += 1;
         OpId(self.next_op)
     }
@@ -159,7 +160,7 @@ impl Files {
         self.reread_bytes
     }
 
-    fn cursor_key(&self) -> BlockKey {
+    pub fn cursor_key(&self) -> BlockKey {
         let file = FileIndex(self.cursor_file);
         let leaf = self
             .layout
@@ -168,120 +169,9 @@ impl Files {
         (file, leaf)
     }
 
-    /// Asks for the next leaf of the first pass, if there is room for it.
-    pub fn scan(&mut self) -> Option<StorageOp> {
-        let cursor = self.cursor_key();
-        self.blocks.advance(cursor);
-        loop {
-            let (index, leaf) = self.scan;
-            let file = FileIndex(index);
-            if index >= self.offered {
-                return None;
-            }
-            let size = self.layout.size(file);
-            let state = self.files.get_mut(file.as_usize())?;
-            let is_read = state.entry.kind == EntryKind::File && state.phase != Phase::Final;
-            if !is_read || leaf >= leaf_count(size) || size == 0 {
-                self.scan = (index + 1, 0);
-                if is_read && size == 0 {
-                    return self.finish_op(file);
-                }
-                continue;
-            }
-            state.allocate_leaves(size);
-            if state.leaves.get(leaf as usize).copied().flatten().is_some() {
-                self.scan.1 += 1;
-                continue;
-            }
-            let bytes = self.layout.leaf(file, leaf);
-            let len = bytes.end - bytes.start;
-            if state.phase == Phase::Held {
-                if self.digest_reads.len() >= MAX_DIGEST_READS {
-                    return None;
-                }
-            } else if !self.blocks.make_room_ahead(len) {
-                return None;
-            }
-            self.scan.1 += 1;
-            return Some(self.read((file, leaf), true));
-        }
-    }
-
-    fn read(&mut self, key: BlockKey, digest: bool) -> StorageOp {
-        let op = self.op();
-        let bytes = self.layout.leaf(key.0, key.1);
-        let len = bytes.end - bytes.start;
-        self.blocks.on_requested(op, key, len);
-        if digest {
-            self.digest_reads.insert(op);
-        }
-        StorageOp::Read {
-            op,
-            file: key.0,
-            offset: bytes.start,
-            len: len as u32,
-            digest,
-        }
-    }
-
-    fn finish_op(&mut self, file: FileIndex) -> Option<StorageOp> {
-        let op = self.op();
-        let state = self.get_mut(file).filter(|state| !state.is_finish_asked)?;
-        state.is_finish_asked = true;
-        self.finishing.insert(op, file);
-        Some(StorageOp::Finish { op, file })
-    }
-
-    /// The file that `op` asked to finish.
-    pub fn take_finish(&mut self, op: OpId) -> Option<FileIndex> {
-        self.finishing.remove(&op)
-    }
-
     /// The file that is sent next, or the number of files.
     pub fn cursor_file(&self) -> u32 {
         self.cursor_file
-    }
-
-    /// Asks for a block that was evicted, if that is possible now.
-    fn read_again(&mut self, key: BlockKey) -> Option<StorageOp> {
-        if self.blocks.is_requested(key) {
-            return None;
-        }
-        let bytes = self.layout.leaf(key.0, key.1);
-        let len = bytes.end - bytes.start;
-        if !self.blocks.make_room_behind(len) {
-            return None;
-        }
-        self.reread_bytes = self.reread_bytes.saturating_add(len);
-        Some(self.read(key, false))
-    }
-
-    /// Asks whether the source of a completely read file is unchanged.
-    pub fn finish(&mut self, file: FileIndex) -> Option<StorageOp> {
-        self.finish_op(file)
-    }
-
-    /// A first-pass or repeated read has ended. Its leaf's value is recorded.
-    pub fn on_read(
-        &mut self,
-        op: OpId,
-        block: Option<crate::storage::ReadBlock>,
-    ) -> (Option<FileIndex>, Vec<Progress>) {
-        let value = block.as_ref().and_then(|block| block.leaf);
-        self.digest_reads.remove(&op);
-        let Some((file, leaf)) = self.blocks.on_read(op, block.map(|block| block.data)) else {
-            return (None, Vec::new());
-        };
-        let is_wanted = self
-            .get(file)
-            .is_some_and(|state| state.phase == Phase::Sending);
-        if !is_wanted {
-            self.blocks.forget(file);
-        }
-        let progress = value
-            .map(|value| self.on_leaf(file, leaf, value))
-            .unwrap_or_default();
-        (Some(file), progress)
     }
 
     /// The value of a leaf is known, from a read or from the receiver's journal.
@@ -402,9 +292,10 @@ impl Files {
             place.offset / digest::LEAF_SIZE,
             (end - 1) / digest::LEAF_SIZE,
         );
+        let chunk_blocks = (place.file, first)..=(place.file, last);
         for leaf in first..=last {
             if self.blocks.data((place.file, leaf)).is_none() {
-                want.extend(self.read_again((place.file, leaf)));
+                want.extend(self.read_for(&chunk_blocks, (place.file, leaf)));
             }
         }
         self.pieces(chunk)

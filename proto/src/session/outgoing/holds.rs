@@ -55,7 +55,7 @@ impl Files {
         is_same_source: bool,
     ) -> Vec<Progress> {
         let size = self.layout.size(file);
-        let is_asked = (file.0, leaf) < self.scan;
+        let is_read = self.is_read((file, leaf));
         let Some(state) = self.files.get_mut(file.as_usize()) else {
             return Vec::new();
         };
@@ -70,7 +70,7 @@ impl Files {
                 }
                 Vec::new()
             }
-            None if is_same_source && !is_asked => {
+            None if is_same_source && !is_read => {
                 self.keep(file, leaf);
                 self.on_leaf(file, leaf, value)
             }

@@ -7,6 +7,7 @@ mod handshake;
 mod holds;
 mod parity;
 mod path;
+mod reads;
 mod renewal;
 mod rhythm;
 mod stall;

@@ -324,21 +324,22 @@ impl OutgoingSession {
             Some(_) => *repair_from,
             None => 0,
         };
-        let lost = ready(files, storage, from, next_lost).map(Choice::Lost);
-        if let Some(Choice::Lost(chunk)) = lost {
+        let mut may_read = true;
+        if let Some(chunk) = ready(files, storage, &mut may_read, from, next_lost) {
             *repair_from = chunk;
+            return Some(Choice::Lost(chunk));
         }
-        lost.or_else(|| {
-            let late = |files: &Files, from| files.late.first_from(from);
-            ready(files, storage, 0, late).map(Choice::Late)
-        })
-        .or_else(|| {
-            let chunk = files.next_fresh()?;
-            files
-                .payload(chunk, storage)
-                .is_some()
-                .then_some(Choice::Fresh(chunk))
-        })
+        let late = |files: &Files, from| files.late.first_from(from);
+        if let Some(chunk) = ready(files, storage, &mut may_read, 0, late) {
+            return Some(Choice::Late(chunk));
+        }
+        let chunk = files.next_fresh()?;
+        let is_ready = if may_read {
+            files.payload(chunk, storage).is_some()
+        } else {
+            files.is_in_memory(chunk)
+        };
+        is_ready.then_some(Choice::Fresh(chunk))
     }
 
     /// There was nothing to send: if that is because all was sent, the last of it may go again.
@@ -437,14 +438,15 @@ impl OutgoingSession {
     }
 }
 
-/// The first chunk that `next` names from `from` on whose content is in memory.
+/// The first chunk that `next` names from `from` on whose content is in memory. Asks for that of
+/// the first that is not, where it `may_read`.
 fn ready(
     files: &mut Files,
     storage: &mut VecDeque<StorageOp>,
+    may_read: &mut bool,
     mut from: u64,
     next: impl Fn(&Files, u64) -> Option<u64>,
 ) -> Option<u64> {
-    let mut may_read = true;
     for _ in 0..REPAIR_TRIES {
         let chunk = next(files, from)?;
         let place = files.layout.place(chunk)?;
@@ -454,9 +456,9 @@ fn ready(
         if is_wanted && files.is_in_memory(chunk) {
             return Some(chunk);
         }
-        if is_wanted && may_read {
-            // One block at a time: more would push each other out before they are used.
-            may_read = false;
+        if is_wanted && core::mem::take(may_read) {
+            // One chunk at a time: more would push each other out before they are used, for ever
+            // where there is room for the blocks of one only.
             files.payload(chunk, storage);
         }
         let leaf_end = (place.offset / LEAF_SIZE + 1) * LEAF_SIZE;
