@@ -37,7 +37,9 @@ pub const MANIFEST_POOL: u64 = 1 << 30;
 /// Bytes that an entry of a manifest takes beside its name until its file is final: what the engine
 /// knows of the file, and what storage does.
 pub const ENTRY_COST: u64 = 400;
-/// The part of it that stays until the session ends.
+/// Bytes that a file takes besides from the first that is known of its content until it is final.
+pub const BEGUN_COST: u64 = 600;
+/// The part of an entry that stays until the session ends.
 pub const FINAL_ENTRY_COST: u64 = 128;
 /// Bytes of the chunks of a block with parity at most.
 pub const MAX_PARITY_BLOCK: u64 = 512 << 10;

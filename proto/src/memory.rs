@@ -3,7 +3,9 @@
 //! Each session may always hold [`GUARANTEE`] bytes, and beyond that as much as every other session
 //! that holds something, as long as the pool is not used up. So the total is at most the size of
 //! the pool and a guarantee for each session, a session that holds nothing costs the others
-//! nothing, and none is starved for ever: what it is guaranteed is enough to go on with.
+//! nothing, and none is starved for ever: what it is guaranteed is enough to go on with. Only what
+//! has been taken on and cannot be refused any more ([`Share::owe`]) may exceed that; it leaves
+//! less for everything else.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -144,6 +146,19 @@ impl Share {
         true
     }
 
+    /// Whether [`Self::take_half`] would give `bytes`.
+    pub fn may_take_half(&self, bytes: u64) -> bool {
+        let held = self.held.saturating_add(bytes);
+        let left = self.pool.size().saturating_sub(self.pool.held());
+        held <= GUARANTEE || held <= left
+    }
+
+    /// Takes `bytes` that are needed anyway, whatever that leaves to others.
+    pub fn owe(&mut self, bytes: u64) {
+        self.pool.0.held.fetch_add(bytes, Ordering::Relaxed);
+        self.on_taken(self.held.saturating_add(bytes));
+    }
+
     /// Gives `bytes` back, at most what it holds.
     pub fn give(&mut self, bytes: u64) {
         let bytes = bytes.min(self.held);
@@ -213,7 +228,11 @@ mod tests {
             assert!(share.held() >= GUARANTEE);
         }
         assert!(pool.held() <= pool.size() + 20 * GUARANTEE);
-        drop((first, second, many));
+        let mut debtor = pool.share();
+        assert!(debtor.may_take_half(GUARANTEE) && !debtor.may_take_half(GUARANTEE + 1));
+        debtor.owe(GUARANTEE);
+        assert!(!debtor.may_take_half(1) && !first.may_take_half(1));
+        drop((first, second, many, debtor));
         assert_eq!(pool.held(), 0);
     }
 

@@ -13,6 +13,8 @@ const BLOCK: u64 = WRITE_BLOCK as u64;
 const SMALL_BLOCK: u64 = SMALL_WRITE_BLOCK as u64;
 /// Buffers kept for the next blocks, so that their memory is not mapped anew each time.
 const MAX_SPARE: usize = 128;
+/// What a buffer counts at least: where files are tiny, most is not content.
+const MIN_COST: u64 = 512;
 
 /// One write to ask of storage.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl Assembly {
         let blocks = bytes.start / self.block..bytes.end.div_ceil(self.block);
         blocks
             .filter(|index| !self.blocks.contains_key(&(file, *index)))
-            .map(|index| size.saturating_sub(index * self.block).min(self.block))
+            .map(|index| cost(size.saturating_sub(index * self.block).min(self.block)))
             .sum()
     }
 
@@ -191,7 +193,7 @@ impl Assembly {
     /// There is no memory for another block: bytes that came alone are written alone. Where there
     /// is none for them either, the blocks being filled are written as they are.
     fn write_through(&mut self, file: FileIndex, offset: u64, bytes: &[u8]) -> bool {
-        let len = bytes.len() as u64;
+        let len = cost(bytes.len() as u64);
         if !self.take(len) {
             if !self.is_writing() {
                 let keys: Vec<_> = self.blocks.keys().copied().collect();
@@ -223,8 +225,8 @@ impl Assembly {
         let tick = self.tick;
         if !self.blocks.contains_key(&(file, index)) {
             let data = self.buffer(len as usize);
-            self.held += len;
-            self.filling += len;
+            self.held += cost(len);
+            self.filling += cost(len);
             self.unfilled += len;
             self.blocks.insert(
                 (file, index),
@@ -329,7 +331,7 @@ impl Assembly {
         let Some(Buffer { data, .. }) = self.buffers.remove(&buffer) else {
             return;
         };
-        let len = data.len() as u64;
+        let len = cost(data.len() as u64);
         self.held = self.held.saturating_sub(len);
         if !self.keep_spare(data) {
             self.memory.give(len);
@@ -362,7 +364,7 @@ impl Assembly {
         let blocks = (file, bytes.start / self.block)..(file, bytes.end.div_ceil(self.block));
         while let Some((&key, _)) = self.blocks.range(blocks.clone()).next() {
             if let Some(block) = self.remove_block(key) {
-                let len = block.data.len() as u64;
+                let len = cost(block.data.len() as u64);
                 self.held = self.held.saturating_sub(len);
                 self.memory.give(len);
             }
@@ -373,11 +375,16 @@ impl Assembly {
     fn remove_block(&mut self, key: (FileIndex, u64)) -> Option<Block> {
         let block = self.blocks.remove(&key)?;
         let len = block.data.len() as u64;
-        self.filling = self.filling.saturating_sub(len);
+        self.filling = self.filling.saturating_sub(cost(len));
         let missing = len.saturating_sub(block.filled.count());
         self.unfilled = self.unfilled.saturating_sub(missing);
         Some(block)
     }
+}
+
+/// What a buffer of so many bytes counts.
+fn cost(bytes: u64) -> u64 {
+    bytes.max(MIN_COST)
 }
 
 #[cfg(test)]
@@ -444,6 +451,20 @@ mod tests {
         assert!((2..=8).contains(&stored), "{stored} blocks held");
         assert_eq!(assembly.room(), 0);
     }
+
+    #[test]
+    fn tiny_files_count_more_than_their_content() {
+        let pool = MemoryPool::new(BLOCK);
+        let mut assembly = Assembly::new(0, &pool);
+        let stored = |assembly: &mut Assembly| {
+            let files = (0..1_000).filter(|file| assembly.store(FileIndex(*file), 1, 0, &[1]));
+            files.count() as u64
+        };
+        assert_eq!(stored(&mut assembly), BLOCK / MIN_COST);
+        take_all(&mut assembly, &mut [0]);
+        assert_eq!((assembly.held, pool.held()), (0, 0));
+    }
+
     #[test]
     fn a_session_gets_on_while_others_hold_everything() {
         let pool = MemoryPool::new(8 * BLOCK);

@@ -5,7 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects))]
 
 use super::IncomingSession;
-use super::files::LeafState;
+use super::leaves::LeafState;
 use crate::memory::{MemoryPool, Share};
 use crate::wire::frame::Block;
 

@@ -39,7 +39,9 @@ impl IncomingSession {
     fn ask(&mut self, file: FileIndex, op: StorageOp) {
         match self.files.get_mut(file) {
             Some(state) if matches!(state.phase, FilePhase::Offered | FilePhase::Preparing) => {
-                state.course().waiting.push(op);
+                if let Some(course) = self.files.course(file) {
+                    course.waiting.push(op);
+                }
             }
             _ => self.storage.push_back(op),
         }
@@ -98,7 +100,7 @@ impl IncomingSession {
         {
             return false;
         }
-        let is_stored = self.store(place, payload);
+        let is_stored = self.files.may_begin(place.file) && self.store(place, payload);
         if !is_stored {
             self.host_drops = self.host_drops.saturating_add(1);
         }
@@ -112,8 +114,8 @@ impl IncomingSession {
         self.received.insert(chunk..chunk + 1);
         self.parity.on_chunk(chunk);
         self.progress.on_bytes(place.len as u64);
-        if let Some(state) = self.files.get_mut(place.file) {
-            state.course().started.get_or_insert(now);
+        if let Some(course) = self.files.course(place.file) {
+            course.started.get_or_insert(now);
         }
         let bytes = place.offset..place.offset + place.len as u64;
         let complete = self.files.on_bytes(place.file, bytes);
@@ -150,7 +152,7 @@ impl IncomingSession {
             .leaves_touching(place.file, place.offset..end)
         {
             let leaf = self.files.layout.leaf(place.file, index);
-            let is_complete = |leaf: &super::files::LeafState| leaf.missing == 0;
+            let is_complete = |leaf: &super::leaves::LeafState| leaf.missing == 0;
             let state = self.files.leaf(place.file, index);
             if state.is_none_or(|state| is_complete(state)) {
                 continue;
@@ -261,8 +263,8 @@ impl IncomingSession {
                 self.on_prepared(now, file, prepared)
             }
             (OpKind::Existing, Ok(Done::Digest(digest))) => {
-                if let Some(state) = self.files.get_mut(file) {
-                    state.course().existing = Some(digest);
+                if let Some(course) = self.files.course(file) {
+                    course.existing = Some(digest);
                 }
                 self.compare_existing(file);
             }

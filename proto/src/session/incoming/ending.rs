@@ -55,29 +55,16 @@ impl IncomingSession {
         result: Result<Verdict, (Failure, bool)>,
     ) {
         let chunks = self.files.layout.chunks(file);
-        let Some(state) = self.files.files.get_mut(file.as_usize()) else {
+        let Some(state) = self.files.get(file) else {
             return;
         };
         if state.phase == FilePhase::Final {
             return;
         }
         let was_asked = state.phase != FilePhase::Offered;
-        let course = state
-            .course
-            .take()
-            .map(|course| *course)
-            .unwrap_or_default();
+        let (entry, course) = self.files.on_final(file);
         let digest = course.eof.unwrap_or_else(crate::digest::empty);
-        state.phase = FilePhase::Final;
-        let announced = course.leaves.values().filter(|leaf| leaf.is_only_announced);
-        self.files.announced -= announced.count() as u64;
-        self.files.open -= 1;
         self.progress.on_bytes(progress::FILE_PROGRESS);
-        let entry = state.entry.take();
-        let name_bytes = entry
-            .as_ref()
-            .map_or(0, |entry| entry.name.as_bytes().len());
-        self.files.on_final(name_bytes as u64);
         let started = course.started.unwrap_or(now);
         self.parts.forget(chunks.clone());
         self.parity.forget(&chunks);

@@ -1,6 +1,7 @@
 //! The files of an incoming session: what was offered, and how far each has come.
 
-use crate::config::{ENTRY_COST, FINAL_ENTRY_COST};
+use super::leaves::{LeafState, Leaves};
+use crate::config::{BEGUN_COST, ENTRY_COST, FINAL_ENTRY_COST};
 use crate::digest::leaf_count;
 use crate::file::layout::Layout;
 use crate::id::{Digest, FileIndex};
@@ -9,7 +10,6 @@ use crate::memory::{MemoryPool, Share};
 use crate::storage::StorageOp;
 use crate::time::Instant;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -37,23 +37,6 @@ pub(super) enum Phase {
     Final,
 }
 
-/// One leaf of a file that is received.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LeafState {
-    /// Bytes that have not come.
-    pub missing: u32,
-    /// Storage is asked for its value.
-    pub is_hashing: bool,
-    /// The value of what has come.
-    pub value: Option<Digest>,
-    /// The value that the sender announced.
-    pub expected: Option<Digest>,
-    /// It was kept from an earlier session: that it differs is nobody's fault.
-    pub is_resumed: bool,
-    /// Only the value is known that the sender announced: it counts in [`Files::announced`].
-    pub is_only_announced: bool,
-}
-
 /// One file.
 #[derive(Debug)]
 pub(super) struct InFile {
@@ -75,25 +58,9 @@ pub(super) struct Course {
     pub eof: Option<Digest>,
     /// Digest of the file that exists, in [`Phase::Held`].
     pub existing: Option<Digest>,
-    /// The leaves of which anything is known: what a peer offers costs memory only as far as it
-    /// comes.
-    pub leaves: BTreeMap<u64, LeafState>,
+    pub leaves: Leaves,
     /// Operations that wait for the file to be prepared.
     pub waiting: Vec<StorageOp>,
-}
-
-impl LeafState {
-    /// A leaf of so many bytes, of which none has come.
-    fn new(bytes: Range<u64>) -> Self {
-        Self {
-            missing: bytes.end.saturating_sub(bytes.start) as u32,
-            is_hashing: false,
-            value: None,
-            expected: None,
-            is_resumed: false,
-            is_only_announced: false,
-        }
-    }
 }
 
 impl InFile {
@@ -108,14 +75,9 @@ impl InFile {
         }
     }
 
-    /// What has come of it, from here on.
-    pub fn course(&mut self) -> &mut Course {
-        self.course.get_or_insert_default()
-    }
-
     /// A leaf of which anything is known.
     pub fn leaf(&self, index: u64) -> Option<&LeafState> {
-        self.course.as_ref()?.leaves.get(&index)
+        self.course.as_ref()?.leaves.get(index)
     }
 
     /// Digest that the sender announced with the EOF.
@@ -151,8 +113,9 @@ pub(super) struct Files {
     pub name_bytes: u64,
     /// Kept leaves that are hashed again.
     pub rechecks: super::recheck::Rechecks,
-    /// What the manifest takes of the memory for manifests.
-    pub memory: Share,
+    /// What the manifest takes of the memory for manifests, and what its files that have begun do.
+    memory: Share,
+    begun: Share,
 }
 
 const _: () = assert!(size_of::<InFile>() as u64 + FILE_LAYOUT <= FINAL_ENTRY_COST);
@@ -172,6 +135,7 @@ impl Files {
             name_bytes: 0,
             rechecks: super::recheck::Rechecks::default(),
             memory: pool.share(),
+            begun: pool.extra_share(),
         }
     }
 
@@ -180,10 +144,44 @@ impl Files {
         self.memory.take_half(ENTRY_COST.saturating_add(name_bytes))
     }
 
-    /// The file of an entry is final: what it was called is forgotten.
-    pub fn on_final(&mut self, name_bytes: u64) {
+    /// Whether content of the file may come: where there is no memory for another file that has
+    /// begun, others have to end first.
+    pub fn may_begin(&self, file: FileIndex) -> bool {
+        let has_begun = self.get(file).is_some_and(|file| file.course.is_some());
+        has_begun || self.begun.may_take_half(BEGUN_COST)
+    }
+
+    /// What has come of a file that is not final, from here on.
+    pub fn course(&mut self, file: FileIndex) -> Option<&mut Course> {
+        let state = self.files.get_mut(file.as_usize())?;
+        if state.phase == Phase::Final {
+            return None;
+        }
+        if state.course.is_none() {
+            self.begun.owe(BEGUN_COST);
+        }
+        Some(state.course.get_or_insert_default())
+    }
+
+    /// The file is final: answers what it was called, and what had come of it, which are forgotten.
+    pub fn on_final(&mut self, file: FileIndex) -> (Option<Entry>, Course) {
+        let Some(state) = self.files.get_mut(file.as_usize()) else {
+            return Default::default();
+        };
+        state.phase = Phase::Final;
+        self.open -= 1;
+        let entry = state.entry.take();
+        let name = entry.as_ref().map_or(0, |it| it.name.as_bytes().len());
         let bytes = ENTRY_COST - FINAL_ENTRY_COST;
-        self.memory.give(bytes.saturating_add(name_bytes));
+        self.memory.give(bytes.saturating_add(name as u64));
+        let course = state.course.take();
+        if course.is_some() {
+            self.begun.give(BEGUN_COST);
+        }
+        let course = course.map(|course| *course).unwrap_or_default();
+        let announced = course.leaves.values().filter(|leaf| leaf.is_only_announced);
+        self.announced -= announced.count() as u64;
+        (entry, course)
     }
 
     /// The value that a leaf is to have. That of a file with one leaf is in its EOF.
@@ -214,14 +212,7 @@ impl Files {
             return None;
         }
         let bytes = self.layout.leaf(file, index);
-        let state = self.files.get_mut(file.as_usize())?;
-        Some(
-            state
-                .course()
-                .leaves
-                .entry(index)
-                .or_insert_with(|| LeafState::new(bytes)),
-        )
+        Some(self.course(file)?.leaves.get_or_new(index, bytes))
     }
 
     /// The sender announced the value of a leaf. Answers whether it was new.
@@ -260,11 +251,12 @@ impl Files {
         let Some(state) = files.get_mut(file.as_usize()) else {
             return;
         };
-        for (index, leaf) in &mut state.course().leaves {
+        let leaves = state.course.iter_mut().flat_map(|it| it.leaves.iter_mut());
+        for (index, leaf) in leaves {
             *leaf = LeafState {
                 expected: leaf.expected,
                 is_only_announced: leaf.is_only_announced,
-                ..LeafState::new(layout.leaf(file, *index))
+                ..LeafState::new(layout.leaf(file, index))
             };
         }
         state.open_leaves = if size > 0 { leaf_count(size) } else { 0 };
@@ -364,7 +356,7 @@ mod tests {
         assert_eq!(again, 0..LEAF_SIZE.div_ceil(1_000));
         assert_eq!(feed(&mut files, again), [0]);
         assert_eq!(feed(&mut files, half..all.end), [1, 2]);
-        let mut leaves = files.files[0].course().leaves.values();
+        let mut leaves = files.files[0].course.as_ref().unwrap().leaves.values();
         assert!(leaves.all(|leaf| leaf.missing == 0));
     }
 }

@@ -5,6 +5,7 @@ mod content;
 mod ending;
 mod feedback;
 mod files;
+mod leaves;
 mod offers;
 mod parity;
 mod prepared;

@@ -152,7 +152,9 @@ impl IncomingSession {
             if let Some(state) = self.files.get_mut(file) {
                 let closed = u64::from(is_unchanged);
                 state.open_leaves = state.open_leaves.saturating_sub(closed);
-                state.course().started.get_or_insert(now);
+            }
+            if let Some(course) = self.files.course(file) {
+                course.started.get_or_insert(now);
             }
             taken.push((index, value));
         }

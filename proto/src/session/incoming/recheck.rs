@@ -41,10 +41,10 @@ impl Files {
             let state = self.get(file);
             let state = state.filter(|state| state.phase == FilePhase::Receiving);
             let next = state.and_then(|state| {
-                let mut leaves = state.course.as_ref()?.leaves.range(from..);
+                let mut leaves = state.course.as_ref()?.leaves.from(from);
                 leaves.find_map(|(index, leaf)| {
                     let is_due = leaf.is_resumed && leaf.is_hashing;
-                    leaf.value.filter(|_| is_due).map(|value| (*index, value))
+                    leaf.value.filter(|_| is_due).map(|value| (index, value))
                 })
             });
             if let Some((leaf, value)) = next {
