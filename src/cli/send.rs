@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
         if self.output.is_json() {
             self.output.event(&Event::sent(file, label));
         } else {
-            self.table.push(row(file, label));
+            self.table.push(&row(file, label));
         }
         let SentStatus::Failed(failure) = &file.status else {
             return;

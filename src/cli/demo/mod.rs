@@ -69,7 +69,7 @@ fn run_courses(output: &mut Output) -> Result<Exit, CliError> {
             };
             let arrived = course.run(output)?;
             for (at, arrived) in arrived.iter().enumerate() {
-                table.push(row(&course, at, arrived));
+                table.push(&row(&course, at, arrived));
                 exits.push(arrived.exit);
             }
             steps.inc(1);

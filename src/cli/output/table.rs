@@ -15,8 +15,13 @@ pub(crate) enum Align {
 #[derive(Debug)]
 pub(crate) struct Table<const N: usize> {
     columns: [(&'static str, Align); N],
-    rows: Vec<[String; N]>,
+    /// The cells of each in one string, for there may be a million: [`END`] is behind each cell but
+    /// the last.
+    rows: Vec<Box<str>>,
 }
+
+/// No cell has it, and nothing is sorted before it.
+const END: char = '\0';
 
 impl<const N: usize> Table<N> {
     /// A table with these columns and no rows.
@@ -27,9 +32,14 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// Adds a row below the others.
-    pub(crate) fn push(&mut self, row: [String; N]) {
-        self.rows.push(row);
+    /// Adds a row below the others. Its cells have no NUL.
+    pub(crate) fn push(&mut self, row: &[impl AsRef<str>; N]) {
+        let mut cells = String::with_capacity(row.iter().map(|cell| cell.as_ref().len() + 1).sum());
+        for (at, cell) in row.iter().enumerate() {
+            cells.extend((at > 0).then_some(END));
+            cells.push_str(cell.as_ref());
+        }
+        self.rows.push(cells.into());
     }
 
     /// Whether no row was added.
@@ -46,20 +56,26 @@ impl<const N: usize> Table<N> {
     pub(crate) fn render(&self) -> String {
         let mut widths = self.columns.map(|(title, _)| title.width());
         for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
+            for (width, cell) in widths.iter_mut().zip(row.split(END)) {
                 *width = (*width).max(cell.width());
             }
         }
         let mut text = String::new();
-        self.render_row(&mut text, &widths, self.columns.map(|(title, _)| title));
+        let titles = self.columns.map(|(title, _)| title);
+        self.render_row(&mut text, &widths, titles.into_iter());
         for row in &self.rows {
-            self.render_row(&mut text, &widths, row.each_ref().map(String::as_str));
+            self.render_row(&mut text, &widths, row.split(END));
         }
         text
     }
 
-    fn render_row(&self, text: &mut String, widths: &[usize; N], cells: [&str; N]) {
-        for (at, cell) in cells.into_iter().enumerate() {
+    fn render_row<'a>(
+        &self,
+        text: &mut String,
+        widths: &[usize; N],
+        cells: impl Iterator<Item = &'a str>,
+    ) {
+        for (at, cell) in cells.take(N).enumerate() {
             let padding = " ".repeat(widths[at] - cell.width());
             if at > 0 {
                 text.push_str("  ");
@@ -82,12 +98,19 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let mut table = Table::new([("FILE", Align::Left), ("BYTES", Align::Right)]);
-        table.push(["a-long-name".into(), "1".into()]);
-        table.push(["漢字".into(), "1234567".into()]);
+        table.push(&["a-long-name", "1"]);
+        table.push(&["漢字", "1234567"]);
         let expected = "\
 FILE           BYTES\n\
 a-long-name        1\n\
 漢字         1234567\n";
         assert_eq!(table.render(), expected);
+        table.push(&["a", "2"]);
+        table.sort();
+        assert!(
+            table
+                .render()
+                .starts_with("FILE           BYTES\na                  2\na-l")
+        );
     }
 }
