@@ -302,7 +302,7 @@ impl Router {
             return Route::Drop(DropReason::Ignored);
         };
         if received.source != epitaph.peer {
-            return Route::Drop(DropReason::WrongAddress);
+            return Route::Drop(DropReason::Ignored);
         }
         if told.is_some_and(|told| now.since(told) < CLOSE_INTERVAL) {
             return Route::Drop(DropReason::Ignored);

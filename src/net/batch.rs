@@ -3,7 +3,9 @@
 
 use errors::{is_offload_refused, is_too_large};
 use std::io::{ErrorKind, Result};
-use xfer_proto::transmit::Transmit;
+use std::net::SocketAddr;
+use xfer_proto::machine::Received;
+use xfer_proto::transmit::{Ecn, Transmit};
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,17 +100,30 @@ mod errors {
     }
 }
 
-/// The datagrams of one received buffer: all `stride` bytes long but the last. An empty datagram is
-/// none.
-pub(crate) fn datagrams(buffer: &[u8], stride: usize) -> impl Iterator<Item = &[u8]> {
-    buffer.chunks(stride.max(1))
+/// What came in one piece: a datagram, or several of one sender that the kernel has put together
+/// (GRO). It filters them as one, too.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub source: SocketAddr,
+    pub ecn: Ecn,
+    /// All of them, one behind the other.
+    pub bytes: &'a [u8],
+    /// Bytes of each but the last.
+    pub stride: usize,
+}
+
+impl<'a> Arrival<'a> {
+    /// The datagrams. An empty one is none.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = Received<'a>> + use<'a> {
+        let (source, ecn) = (self.source, self.ecn);
+        let parts = self.bytes.chunks(self.stride.max(1));
+        parts.map(move |data| Received { source, ecn, data })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::SocketAddr;
-    use xfer_proto::transmit::Ecn;
 
     const BATCH: Transmit = Transmit {
         destination: SocketAddr::V4(std::net::SocketAddrV4::new(
@@ -207,6 +222,16 @@ mod tests {
 
     #[test]
     fn a_received_buffer_falls_apart_at_its_stride() {
+        let datagrams = |bytes, stride| {
+            let (source, ecn) = (BATCH.destination, Ecn::Ect0);
+            let arrival = Arrival {
+                source,
+                ecn,
+                bytes,
+                stride,
+            };
+            arrival.datagrams().map(|received| received.data)
+        };
         let parts: Vec<&[u8]> = datagrams(BYTES, 4).collect();
         assert_eq!(parts, [b"aaaa".as_slice(), b"bbbb", b"cc"]);
         assert_eq!(datagrams(BYTES, BYTES.len()).count(), 1);

@@ -10,7 +10,7 @@ mod resolve;
 mod sieve;
 mod socket;
 
-pub(crate) use batch::Progress;
+pub(crate) use batch::{Arrival, Progress};
 pub(crate) use drops::KernelDrops;
 pub(crate) use mtu::max_datagram;
 pub use resolve::resolve;

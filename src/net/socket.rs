@@ -1,12 +1,11 @@
 //! One UDP socket for one loop.
 
-use super::batch::{Progress, SendCounters, datagrams, send_batch};
+use super::batch::{Arrival, Progress, SendCounters, send_batch};
 use super::sieve::{self, Sieve};
 use quinn_udp::{EcnCodepoint, RecvMeta, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
-use xfer_proto::machine::Received;
 use xfer_proto::transmit::{Ecn, Transmit};
 
 /// Asked of the kernel for either direction, in bytes; it gives what its limits allow. The usual
@@ -136,12 +135,12 @@ impl Socket {
         )
     }
 
-    /// Receives what is there and gives each datagram to `each`. `Ok(true)`: more may be there.
+    /// Receives what is there and gives it to `each`. `Ok(true)`: more may be there.
     /// `WouldBlock` when there is nothing; no other error is returned.
     pub(crate) fn receive(
         &mut self,
         buffers: &mut ReceiveBuffers,
-        mut each: impl FnMut(Received<'_>),
+        mut each: impl FnMut(Arrival<'_>),
     ) -> io::Result<bool> {
         let (memory, meta) = buffers.parts();
         let count = {
@@ -161,14 +160,12 @@ impl Socket {
             }
         };
         for (buffer, meta) in memory.chunks(RECEIVE_BUFFER).zip(meta.iter()).take(count) {
-            let filled = buffer.get(..meta.len).unwrap_or(buffer);
-            for data in datagrams(filled, meta.stride) {
-                each(Received {
-                    source: meta.addr,
-                    ecn: from_codepoint(meta.ecn),
-                    data,
-                });
-            }
+            each(Arrival {
+                source: meta.addr,
+                ecn: from_codepoint(meta.ecn),
+                bytes: buffer.get(..meta.len).unwrap_or(buffer),
+                stride: meta.stride,
+            });
         }
         Ok(count == meta.len())
     }
@@ -241,11 +238,13 @@ mod tests {
         let mut buffers = ReceiveBuffers::new(4);
         let (mut got, mut count) = (Vec::new(), 0);
         while got.len() < bytes.len() {
-            let received = there.receive(&mut buffers, |datagram| {
-                assert_eq!(datagram.source.port(), here.address().port());
-                assert_eq!(datagram.ecn, Ecn::Ect0);
-                got.extend_from_slice(datagram.data);
-                count += 1;
+            let received = there.receive(&mut buffers, |arrival| {
+                for datagram in arrival.datagrams() {
+                    assert_eq!(datagram.source.port(), here.address().port());
+                    assert_eq!(datagram.ecn, Ecn::Ect0);
+                    got.extend_from_slice(datagram.data);
+                    count += 1;
+                }
             });
             // The loopback delivers before `send` returns: nothing has to be waited for.
             received.unwrap();

@@ -7,6 +7,7 @@
 use super::deadlines::Deadlines;
 use super::stop::Stop;
 use super::storage_thread::StorageHandle;
+use crate::net::Arrival;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -92,6 +93,9 @@ pub(crate) trait Front {
     fn weakest(&self, _crowd: Crowd, _sessions: &Sessions<Self::Machine>) -> Option<SessionId> {
         None
     }
+
+    /// The next datagrams to be routed came in one piece.
+    fn on_arrival(&mut self, _arrival: &Arrival<'_>) {}
 
     /// Called before each wait.
     fn on_idle(&mut self, _now: Instant, _sessions: &Sessions<Self::Machine>) {}
@@ -230,8 +234,15 @@ impl<F: Front> Driver<F> {
         self.front
     }
 
-    /// Takes one datagram.
-    pub(crate) fn handle_datagram(&mut self, now: Instant, received: Received<'_>) {
+    /// Takes the datagrams that came in one piece.
+    pub(crate) fn handle_arrival(&mut self, now: Instant, arrival: &Arrival<'_>) {
+        self.front.on_arrival(arrival);
+        for received in arrival.datagrams() {
+            self.handle_datagram(now, received);
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Instant, received: Received<'_>) {
         let sessions = &self.sessions;
         let peer_of = |id: SessionId| sessions.get(&id).map(|slot| slot.peer);
         let mut out = TransmitBuf::new(&mut self.reply, 1);

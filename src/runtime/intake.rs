@@ -2,15 +2,14 @@
 
 use super::driver::{Driver, Front};
 use super::waiter::GATHER_TIME;
-use crate::net::{KernelDrops, ReceiveBuffers};
+use crate::net::{Arrival, KernelDrops, ReceiveBuffers};
 use std::io;
 use std::net::UdpSocket;
 use std::time::Duration;
-use xfer_proto::machine::Received;
 use xfer_proto::time::Instant;
 
-/// What is done with each datagram.
-type Each<'a> = dyn FnMut(Received<'_>) + 'a;
+/// What is done with whatever comes in one piece.
+type Each<'a> = dyn FnMut(Arrival<'_>) + 'a;
 
 /// Rounds of receiving before sessions get to answer.
 const RECEIVE_ROUNDS: usize = 4;
@@ -59,9 +58,9 @@ impl Intake {
     ) {
         let mut bytes = 0;
         for _ in 0..RECEIVE_ROUNDS {
-            let more = receive(&mut self.buffers, &mut |received| {
-                bytes += received.data.len() as u64;
-                driver.handle_datagram(now, received);
+            let more = receive(&mut self.buffers, &mut |arrival| {
+                bytes += arrival.bytes.len() as u64;
+                driver.handle_arrival(now, &arrival);
             });
             if !matches!(more, Ok(true)) {
                 break;

@@ -10,7 +10,7 @@ use super::storage_thread::StorageThread;
 use super::waiter::Waiter;
 use super::{blocking, random};
 use crate::api::{Error, RecvEvent, RecvOptions, SentStatus};
-use crate::net::{ReceiveBuffers, Socket};
+use crate::net::{Arrival, ReceiveBuffers, Socket};
 use crate::storage::Store;
 use crate::storage::sink::SinkStore;
 use std::io;
@@ -234,12 +234,10 @@ impl Front for ReceiverFront<'_> {
     ) -> Routed<IncomingSession> {
         let route = self.router.route(now, received, peer_of, out);
         match &route {
+            Route::Session(_) | Route::Incoming(_) => {}
             // Of a session that the filter knows: it could not keep it away.
             Route::Drop(DropReason::WrongAddress) => {}
-            Route::Session(_) | Route::Incoming(_) => {}
-            Route::Reply(_) | Route::Full(..) | Route::Drop(_) => {
-                self.shedding.count(received.data);
-            }
+            Route::Reply(_) | Route::Full(..) | Route::Drop(_) => self.shedding.count(),
         }
         match route {
             Route::Session(id) => Routed::Session(id),
@@ -298,6 +296,10 @@ impl Front for ReceiverFront<'_> {
 
     fn weakest(&self, crowd: Crowd, sessions: &Sessions<IncomingSession>) -> Option<SessionId> {
         weakest(crowd, sessions.values().map(|slot| &*slot.machine))
+    }
+
+    fn on_arrival(&mut self, arrival: &Arrival<'_>) {
+        self.shedding.on_arrival(arrival);
     }
 
     fn on_idle(&mut self, now: Instant, sessions: &Sessions<IncomingSession>) {

@@ -5,7 +5,7 @@
 //! pass, so a flood costs running transfers next to nothing, and newcomers get in as often as the
 //! budget of stateless answers allows anyway.
 
-use crate::net::{ALL, Class, Share, Sieve, Socket};
+use crate::net::{ALL, Arrival, Class, Share, Sieve, Socket};
 use std::io;
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -17,6 +17,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// In an interval no more than so many times what passed before is let through: what seems to be
 /// the end of a flood may be a pause.
 const MAX_GROWTH: f64 = 2.0;
+/// A valve is never shut: from a smaller share it would open for ever.
+const MIN_SHARE: f64 = 1.0 / (1 << 20) as f64;
 /// A share that differs by less from what is set is not worth a new filter.
 const WORTHWHILE: f64 = 0.1;
 /// Datagrams in [`INTERVAL`] that the loop can spare the time for: a hundredth of a core for what
@@ -34,7 +36,7 @@ struct Valve {
     most: f64,
     /// What has passed since the last look.
     count: u64,
-    /// The part that passes, above 0.
+    /// The part that passes, at least [`MIN_SHARE`].
     share: f64,
 }
 
@@ -51,7 +53,7 @@ impl Valve {
     fn adjust(&mut self, elapsed: Duration) {
         let intervals = elapsed.as_secs_f64() / INTERVAL.as_secs_f64();
         let came = std::mem::take(&mut self.count) as f64 / intervals / self.share;
-        let fits = self.most / came.max(self.most);
+        let fits = (self.most / came.max(self.most)).max(MIN_SHARE);
         let share = fits.min(self.share * MAX_GROWTH.powf(intervals));
         if share == 1.0 || (share / self.share - 1.0).abs() > WORTHWHILE {
             self.share = share;
@@ -72,6 +74,8 @@ pub(crate) struct Shedding {
     garbage: Valve,
     hello: Valve,
     stray: Valve,
+    /// What the kernel took the arrival in hand for.
+    class: Class,
     looked_at: Instant,
     sieve: Sieve,
     /// When there was a filter last.
@@ -88,6 +92,7 @@ impl Shedding {
             garbage: Valve::new(MAX_GARBAGE),
             hello: Valve::new(MAX_HELLOS),
             stray: Valve::new(MAX_STRAYS),
+            class: Class::Garbage,
             looked_at: now,
             sieve: Sieve::default(),
             shed_at: None,
@@ -95,9 +100,15 @@ impl Shedding {
         })
     }
 
-    /// `datagram` came and belonged to no session.
-    pub(crate) fn count(&mut self, datagram: &[u8]) {
-        let valve = match Class::of(datagram) {
+    /// The next datagrams came in one piece.
+    pub(crate) fn on_arrival(&mut self, arrival: &Arrival<'_>) {
+        self.class = Class::of(arrival.bytes);
+    }
+
+    /// A datagram came that belonged to no session. What it is does not matter: it has passed as
+    /// what the first of its arrival is.
+    pub(crate) fn count(&mut self) {
+        let valve = match self.class {
             Class::Garbage => &mut self.garbage,
             Class::Hello => &mut self.hello,
             Class::Stray => &mut self.stray,
@@ -141,14 +152,17 @@ impl Shedding {
         }
     }
 
-    fn wanted(&self, sessions: impl ExactSizeIterator<Item = SessionId>) -> Sieve {
+    fn wanted(&mut self, sessions: impl ExactSizeIterator<Item = SessionId>) -> Sieve {
+        // Of more than it can tell from strays, all strays have to pass.
+        if sessions.len() > Sieve::MAX_SESSIONS {
+            self.stray.share = 1.0;
+        }
         let mut sieve = Sieve {
             garbage: self.garbage.share(),
             hello: self.hello.share(),
             ..Sieve::default()
         };
-        // Of more than it can tell from strays, all strays have to pass.
-        if self.stray.share() < ALL && sessions.len() <= Sieve::MAX_SESSIONS {
+        if self.stray.share() < ALL {
             sieve.stray = self.stray.share();
             sieve.sessions = sessions.collect();
         }
@@ -156,17 +170,15 @@ impl Shedding {
     }
 
     fn set(&mut self, sieve: Sieve) {
-        let result = Socket::set_sieve(&self.socket, &sieve).or_else(|error| {
-            tracing::debug!(%error, "no filter with sessions");
-            // Older systems bound a filter's memory more tightly.
-            let without_sessions = Sieve {
-                stray: ALL,
-                sessions: Vec::new(),
-                ..sieve.clone()
-            };
-            Socket::set_sieve(&self.socket, &without_sessions)
-        });
         self.sieve = sieve;
+        let result = Socket::set_sieve(&self.socket, &self.sieve).or_else(|error| {
+            tracing::debug!(%error, "no filter with sessions");
+            // A system may bound a filter's memory more tightly.
+            self.stray.share = 1.0;
+            self.sieve.stray = ALL;
+            self.sieve.sessions = Vec::new();
+            Socket::set_sieve(&self.socket, &self.sieve)
+        });
         if let Err(error) = result {
             tracing::debug!(%error, "no filter");
             self.is_unavailable = true;
@@ -187,6 +199,30 @@ impl Shedding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xfer_proto::transmit::Ecn;
+    use xfer_proto::wire::header::{Kind, VERSION};
+
+    /// A packet of no session.
+    fn packet(kind: Kind) -> Vec<u8> {
+        let mut packet = vec![VERSION << 4 | kind as u8];
+        packet.resize(100, 0);
+        packet
+    }
+
+    /// So many arrivals of these datagrams.
+    fn flood(shedding: &mut Shedding, datagrams: &[Vec<u8>], times: usize) {
+        let bytes = datagrams.concat();
+        let arrival = Arrival {
+            source: "127.0.0.1:1".parse().unwrap(),
+            ecn: Ecn::NotEct,
+            bytes: &bytes,
+            stride: datagrams[0].len(),
+        };
+        for _ in 0..times {
+            shedding.on_arrival(&arrival);
+            arrival.datagrams().for_each(|_| shedding.count());
+        }
+    }
 
     /// What a valve for 1,000 lets through of what it sees in an interval, one after the other.
     #[test]
@@ -206,7 +242,8 @@ mod tests {
         assert_eq!(look(0.0, 2), 0.2);
         assert_eq!(look(2_000.0, 9), 0.5);
         assert_eq!(look(0.0, 1), 1.0);
-        assert!(look(1e18, 1) > 0.0);
+        assert_eq!(look(1e18, 1), MIN_SHARE);
+        assert_eq!(look(0.0, 20), 1.0);
     }
 
     #[test]
@@ -215,12 +252,9 @@ mod tests {
         let mut now = Instant::ZERO;
         let mut shedding = Shedding::new(&socket, now).unwrap();
         let sessions = || [SessionId(7)].into_iter();
-        let mut stray = vec![0x13, 0];
-        stray.resize(100, 0);
-        for _ in 0..5_000 {
-            shedding.count(&stray);
-            shedding.count(b"nothing");
-        }
+        let stray = packet(Kind::Control);
+        flood(&mut shedding, &[stray], 5_000);
+        flood(&mut shedding, &[b"nothing".to_vec()], 5_000);
         shedding.update(now, sessions());
         assert_eq!(shedding.due(), None, "the interval is not over");
         now = now + INTERVAL;
@@ -238,5 +272,45 @@ mod tests {
         shedding.update(now, sessions());
         assert_eq!((shedding.sieve.is_open(), shedding.due()), (true, None));
         assert!(!shedding.is_recent(now + AFTERMATH));
+    }
+
+    #[test]
+    fn a_batch_counts_as_what_the_kernel_takes_it_for() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut shedding = Shedding::new(&socket, Instant::ZERO).unwrap();
+        // What passes as garbage says nothing about the valve of Hellos: that shut for ever.
+        let mut batch = vec![packet(Kind::Hello); 50];
+        batch[0][1] = 1;
+        for second in 1..40 {
+            flood(&mut shedding, &batch, 1_000);
+            shedding.update(Instant::from_millis(second * 1_000), [].into_iter());
+            assert_eq!(shedding.hello.share, 1.0);
+        }
+        assert!(shedding.garbage.share < 1.0);
+    }
+
+    #[test]
+    fn strays_that_have_to_pass_shut_no_valve() {
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut shedding = Shedding::new(&socket, Instant::ZERO).unwrap();
+        let sessions = |count: usize| {
+            let ids: Vec<SessionId> = (0..count as u64).map(SessionId).collect();
+            ids.into_iter()
+        };
+        let most = Sieve::MAX_SESSIONS;
+        let mut now = Instant::ZERO;
+        for count in [most + 1; 40].into_iter().chain([most, 0]) {
+            flood(&mut shedding, &[packet(Kind::Data)], 10_000);
+            now = now + INTERVAL;
+            shedding.update(now, sessions(count));
+            assert_eq!(
+                shedding.sieve.is_open(),
+                count > most || cfg!(not(target_os = "linux"))
+            );
+            assert!(!shedding.is_unavailable || cfg!(not(target_os = "linux")));
+        }
+        now = now + INTERVAL * 10;
+        shedding.update(now, sessions(0));
+        assert!(shedding.sieve.is_open() && shedding.due().is_none());
     }
 }
