@@ -109,9 +109,18 @@ impl SinkStore {
         if now.is_some_and(|now| now == before) {
             return Ok(true);
         }
-        // New permissions or a new copy are no new content; what is gone or is no file any more is.
-        let is_equal = self.digest_of(&entry.name).is_ok_and(|now| now.0 == digest);
-        Ok(is_equal && self.sync_existing(&entry.name).is_ok())
+        // New permissions or a new copy are no new content; what is gone or is no file any more is,
+        // and so is what changes again while it is looked at.
+        match self.digest_of(&entry.name) {
+            Ok((now, found)) if now == digest => self.lasts(&entry.name, found),
+            _ => Ok(false),
+        }
+    }
+
+    /// Makes durable what was found under a name; answers whether it still stands there then.
+    pub(super) fn lasts(&mut self, name: &Name, found: Identity) -> Result<bool, Failure> {
+        let is_durable = self.sync_existing(name).is_ok();
+        Ok(is_durable && self.existing(name)? == Some(found))
     }
 
     fn sync_existing(&mut self, name: &Name) -> io::Result<()> {
@@ -120,7 +129,7 @@ impl SinkStore {
         self.tree.sync()
     }
 
-    fn digest_of(&mut self, name: &Name) -> Result<(Digest, Identity), Failure> {
+    pub(super) fn digest_of(&mut self, name: &Name) -> Result<(Digest, Identity), Failure> {
         self.open_existing(name)
             .and_then(|file| {
                 let found = sys::identity(&file)?;

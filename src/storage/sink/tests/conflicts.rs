@@ -72,6 +72,29 @@ fn what_was_looked_at_is_looked_at_again_before_anyone_is_told() {
 }
 
 #[test]
+fn what_changes_while_it_is_hashed_again_is_not_confirmed() {
+    let changes: [fn(&Path); 4] = [
+        |_| {},
+        |path| fs::write(path, b"new").unwrap(),
+        |path| {
+            fs::write(path.with_extension("new"), b"longer").unwrap();
+            fs::rename(path.with_extension("new"), path).unwrap();
+        },
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut sink = Sink::new();
+        let (path, entry) = (sink.out().join("f"), file("f", 3));
+        fs::write(&path, b"old").unwrap();
+        let (digest, found) = sink.store().digest_of(&entry.name).unwrap();
+        assert_eq!(digest.0, *blake3::hash(b"old").as_bytes());
+        change(&path);
+        let lasts = sink.store().lasts(&entry.name, found);
+        assert_eq!(lasts, Ok(at == 0), "{at}");
+    }
+}
+
+#[test]
 fn many_files_that_are_there_are_looked_at_together() {
     let mut sink = Sink::new();
     for at in 0..20 {
