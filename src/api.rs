@@ -56,8 +56,8 @@ pub struct SendOptions {
     /// How the rate is found. [`Congestion::Fixed`] sends at `rate` and at nothing else.
     pub congestion: Congestion,
     /// A peer silent for so long is given up. One that answers but gets nowhere is given up after 6
-    /// to 12 times that and at least 60 to 120 s, and after ten times that while everything has
-    /// come and only its storage is waited for.
+    /// to 12 times that and at least 60 to 120 s, and after ten times that (a second for
+    /// each 16 MiB if more) while everything has come and only its storage is waited for.
     pub timeout: Duration,
     /// Ends the call early.
     pub stop: Stop,

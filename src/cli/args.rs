@@ -51,7 +51,8 @@ pub(super) struct SendArguments {
     #[arg(long, value_enum, value_name = "CONTROLLER", default_value = "xcc")]
     pub(super) cc: CongestionArgument,
     /// A peer silent for so long is given up; one that answers but gets nowhere, after 60 to 120 s
-    /// (6 to 12 times this if more), or 600 to 660 s while only its storage is waited for
+    /// (6 to 12 times this if more), or 600 to 660 s (a second for each 16 MiB if more) while only
+    /// its storage is waited for
     #[arg(long, value_name = "SECS", value_parser = parse_seconds, default_value = "10")]
     pub(super) timeout: Duration,
     /// Allow plain text to a host that is not loopback

@@ -29,6 +29,14 @@ struct Reached {
 pub(super) struct Stall {
     last: Reached,
     windows: u32,
+    /// The receiver has said that it has everything.
+    is_all_received: bool,
+}
+
+impl Stall {
+    pub fn on_report(&mut self, is_all_received: bool) {
+        self.is_all_received = is_all_received;
+    }
 }
 
 impl OutgoingSession {
@@ -56,9 +64,7 @@ impl OutgoingSession {
             0
         };
         self.stall.last = reached;
-        let is_for_storage =
-            self.files.is_all_sent() && self.stats.delivered_bytes >= self.stats.data_bytes;
-        let granted = if is_for_storage {
+        let granted = if self.stall.is_all_received {
             let seconds = self.files.bytes() / MIN_STORAGE_RATE;
             STORAGE_WINDOWS.max(seconds / self.stall_window().as_secs().max(1))
         } else {
