@@ -38,7 +38,7 @@ pub struct Blocks {
     /// Bytes of all blocks, and of those from the cursor on.
     held: u64,
     ahead: u64,
-    /// Bytes that are still being read for blocks which nobody wants any more.
+    /// Bytes that are being read for blocks which nobody keeps, or wants any more.
     orphaned: u64,
     capacity: u64,
     tick: u64,
@@ -74,9 +74,11 @@ impl Blocks {
         }
     }
 
-    /// Makes room for `len` bytes ahead of the cursor; answers whether there is.
+    /// Makes room for `len` bytes ahead of the cursor, or of what nobody keeps; answers whether
+    /// there is.
     pub fn make_room_ahead(&mut self, len: u64) -> bool {
-        self.ahead + len <= self.capacity_ahead() && self.make_room(len)
+        let taken = self.ahead + self.orphaned;
+        taken + len <= self.capacity_ahead() && self.make_room(len, None)
     }
 
     fn capacity_ahead(&self) -> u64 {
@@ -97,17 +99,12 @@ impl Blocks {
             };
             self.remove(last);
         }
-        self.make_room_beside(len, Some(chunk))
-    }
-
-    /// Makes room for `len` bytes for a short time.
-    pub fn make_room(&mut self, len: u64) -> bool {
-        self.make_room_beside(len, None)
+        self.make_room(len, Some(chunk))
     }
 
     /// Evicts blocks behind the cursor, those first whose last use is longest ago, if that is
     /// enough.
-    fn make_room_beside(&mut self, len: u64, chunk: Option<&ChunkBlocks>) -> bool {
+    fn make_room(&mut self, len: u64, chunk: Option<&ChunkBlocks>) -> bool {
         let mut room = self.capacity.saturating_sub(self.held + self.orphaned);
         let mut evictable = self.evictable(chunk);
         while room < len {
@@ -151,6 +148,17 @@ impl Blocks {
             self.held += len;
             self.ahead += if key >= self.cursor { len } else { 0 };
         }
+    }
+
+    /// The block is being read by `op`, and nobody keeps it.
+    pub fn on_requested_once(&mut self, op: OpId, key: BlockKey, len: u64) {
+        let read = Read {
+            key,
+            len,
+            is_wanted: false,
+        };
+        self.reads.insert(op, read);
+        self.orphaned += len;
     }
 
     /// The read `op` has ended; answers which block it was for. The data is kept if it is still
@@ -245,7 +253,7 @@ mod tests {
             read(&mut blocks, leaf);
         }
         blocks.touch(key(0));
-        assert!(blocks.make_room(LEN));
+        assert!(blocks.make_room(LEN, None));
         assert!(blocks.data(key(0)).is_some() && blocks.data(key(1)).is_none());
     }
 
@@ -281,22 +289,24 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_reads_need_room_until_they_end() {
+    fn reads_that_nobody_keeps_need_room_until_they_end_and_leave_that_of_repairs() {
         let mut blocks = Blocks::new(0);
-        for leaf in 0..2 {
-            assert!(blocks.make_room_ahead(LEN));
-            blocks.on_requested(OpId(leaf), key(leaf), LEN);
-        }
-        blocks.forget(FileIndex(0));
-        blocks.advance((FileIndex(1), 0));
-        for leaf in 0..2 {
-            assert!(blocks.make_room_ahead(LEN));
-            blocks.on_requested(OpId(2 + leaf), (FileIndex(1), leaf), LEN);
-        }
-        blocks.forget(FileIndex(1));
-        blocks.advance((FileIndex(2), 0));
-        assert!(!blocks.make_room_ahead(LEN), "four leaves are being read");
-        blocks.on_read(OpId(0), Some(Bytes::new()));
         assert!(blocks.make_room_ahead(LEN));
+        blocks.on_requested(OpId(0), key(0), LEN);
+        blocks.forget(FileIndex(0));
+        let next = |leaf| (FileIndex(1), leaf);
+        assert!(blocks.make_room_ahead(LEN));
+        blocks.on_requested_once(OpId(1), next(0), LEN);
+        assert!(!blocks.make_room_ahead(LEN), "two leaves are being read");
+        assert!(!blocks.is_requested(next(0)));
+        blocks.advance((FileIndex(2), 0));
+        let repair = next(4)..=next(5);
+        for leaf in 4..6 {
+            assert!(blocks.make_room_for(&repair, next(leaf), LEN));
+            blocks.on_requested(OpId(leaf), next(leaf), LEN);
+        }
+        assert!(!blocks.make_room_for(&repair, next(6), LEN), "four are");
+        assert_eq!(blocks.on_read(OpId(1), Some(Bytes::new())), Some(next(0)));
+        assert!(blocks.make_room_ahead(LEN) && blocks.data(next(0)).is_none());
     }
 }

@@ -114,3 +114,45 @@ fn what_is_sent_before_its_turn_is_read_once() {
     assert!(sent(&bench, 0));
     assert_eq!(bench.reads.len(), 9, "{:?}", bench.reads);
 }
+
+#[test]
+fn a_repair_has_its_room_beside_a_file_that_is_only_hashed() {
+    // A lost chunk in two leaves needs both, and a file that is only read for its digest took the
+    // room for one of them again and again, until it was hashed.
+    let mut bench = smallest(&[2 * LEAF, 400 * LEAF, 9 * LEAF]);
+    go_on(&mut bench, &[]);
+    bench.say(&hold(1));
+    bench.say(&Message::Answer { through: 3 });
+    let step = |bench: &mut Bench| {
+        if !bench.pending.is_empty() {
+            bench.answer(0);
+        }
+        bench.wait(20 * MS);
+        assert!(bench.pending_bytes() <= CAPACITY);
+    };
+    for _ in 0..30 {
+        step(&mut bench);
+        bench.report(|_| {});
+    }
+    let (border, sent) = (LEAF / CHUNK, bench.seen.chunks.len());
+    let is_repaired = |bench: &Bench| bench.seen.chunks[sent..].iter().any(|it| it.0 == border);
+    let mut reads = 0;
+    while !is_repaired(&bench) {
+        bench.report(|report| {
+            report.received -= 1;
+            (report.first_missing, report.page_start) = (border, border);
+            report.missing = vec![GapRun { gap: 0, run: 1 }];
+        });
+        step(&mut bench);
+        reads += 1;
+        assert!(reads < 20, "{:?}", &bench.reads[bench.reads.len() - 20..]);
+    }
+    let files = [2, 400, 9].map(|leaves| (leaves * LEAF).div_ceil(CHUNK));
+    let last = files.iter().sum::<u64>() - 1;
+    while !bench.seen.chunks.iter().any(|it| it.0 == last) {
+        bench.report(|_| {});
+        step(&mut bench);
+        reads += 1;
+        assert!(reads < 200, "what comes behind is sent meanwhile");
+    }
+}

@@ -44,24 +44,25 @@ impl Files {
             }
             let bytes = self.layout.leaf(file, leaf);
             let len = bytes.end - bytes.start;
-            let has_room = if phase == Phase::Held {
-                self.digest_reads.len() < MAX_DIGEST_READS && self.blocks.make_room(len)
-            } else {
-                self.blocks.make_room_ahead(len)
-            };
-            if !has_room {
+            let is_kept = phase != Phase::Held;
+            let may_read = is_kept || self.digest_reads.len() < MAX_DIGEST_READS;
+            if !may_read || !self.blocks.make_room_ahead(len) {
                 return None;
             }
             self.scan.1 += 1;
-            return Some(self.read((file, leaf), true));
+            return Some(self.read((file, leaf), true, is_kept));
         }
     }
 
-    fn read(&mut self, key: BlockKey, digest: bool) -> StorageOp {
+    fn read(&mut self, key: BlockKey, digest: bool, is_kept: bool) -> StorageOp {
         let op = self.op();
         let bytes = self.layout.leaf(key.0, key.1);
         let len = bytes.end - bytes.start;
-        self.blocks.on_requested(op, key, len);
+        if is_kept {
+            self.blocks.on_requested(op, key, len);
+        } else {
+            self.blocks.on_requested_once(op, key, len);
+        }
         if digest {
             self.digest_reads.insert(op);
         }
@@ -118,7 +119,7 @@ impl Files {
         } else {
             self.reread_bytes = self.reread_bytes.saturating_add(len);
         }
-        Some(self.read(key, is_first))
+        Some(self.read(key, is_first, true))
     }
 
     /// A first-pass or repeated read has ended. Its leaf's value is recorded.
