@@ -52,6 +52,8 @@ impl SinkStore {
             })
             .collect();
         self.sync_contents(&mut steps);
+        // That may have taken its time.
+        self.tree.turn();
         for step in steps.iter_mut().filter(|step| step.result.is_ok()) {
             step.result = self.give_name(step.key);
         }
@@ -260,7 +262,8 @@ impl SinkStore {
     /// An empty directory that we made gets its attributes; one that was there keeps its own.
     fn finish_directory(&mut self, entry: &Entry, made: bool) -> Result<(), Failure> {
         let name = &entry.name;
-        if !made {
+        // Somebody may have removed it since.
+        if !self.tree.make(name.as_bytes(), name)? && !made {
             return Ok(());
         }
         let failure = |error: io::Error| sink_failure("set the time and mode of", name, &error);

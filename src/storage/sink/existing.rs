@@ -120,6 +120,7 @@ impl SinkStore {
     /// Makes durable what was found under a name; answers whether it still stands there then.
     pub(super) fn lasts(&mut self, name: &Name, found: Identity) -> Result<bool, Failure> {
         let is_durable = self.sync_existing(name).is_ok();
+        self.tree.turn();
         Ok(is_durable && self.existing(name)? == Some(found))
     }
 

@@ -228,6 +228,7 @@ impl Store for SinkStore {
         batch: Vec<(SessionId, StorageOp)>,
         done: &mut dyn FnMut(SessionId, Completion),
     ) {
+        self.tree.turn();
         let mut commits = Vec::new();
         let mut committing = HashSet::new();
         let mut existing = Vec::new();

@@ -3,6 +3,7 @@
 mod budget;
 mod conflicts;
 mod hostile;
+mod moved;
 mod resume;
 mod writing;
 

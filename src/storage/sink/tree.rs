@@ -1,5 +1,6 @@
 //! The directories beneath the receiver's directory: opened part by part, no link followed, a few
-//! kept open.
+//! kept open. What is kept is looked at again in each [`Tree::turn`], for a directory may be moved
+//! away or removed while we hold it, and what we put there then would not be under its name.
 
 use crate::storage::fault::sink_failure;
 use crate::storage::lru::Lru;
@@ -17,9 +18,19 @@ const SYNC_ALL_ABOVE: usize = 8;
 pub(super) struct Tree {
     root: Dir,
     device: u64,
-    open: Lru<Vec<u8>, Dir>,
+    open: Lru<Vec<u8>, Opened>,
+    turn: u64,
     /// Directories with names in them that are not yet durable.
     unsynced: BTreeSet<Vec<u8>>,
+}
+
+/// A directory that is kept open.
+struct Opened {
+    dir: Dir,
+    /// Its device and inode.
+    identity: (u64, u64),
+    /// The turn in which it was last seen under its name.
+    seen: u64,
 }
 
 impl Tree {
@@ -29,8 +40,14 @@ impl Tree {
             root,
             // Opening needs the parent while the child is opened.
             open: Lru::new(open_dirs.max(2)),
+            turn: 0,
             unsynced: BTreeSet::new(),
         })
+    }
+
+    /// From here on what was seen before may not be there any more.
+    pub(super) fn turn(&mut self) {
+        self.turn += 1;
     }
 
     pub(super) fn root(&self) -> &Dir {
@@ -47,15 +64,38 @@ impl Tree {
     /// Makes the directory at `path` with its parents; true where it was missing.
     pub(super) fn make(&mut self, path: &[u8], name: &Name) -> Result<bool, Failure> {
         let mut made = false;
-        if path.is_empty() || self.open.get_mut(path).is_some() {
+        let is_seen = self
+            .open
+            .get_mut(path)
+            .is_some_and(|it| it.seen == self.turn);
+        if path.is_empty() || is_seen {
             return Ok(made);
         }
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         for end in ends.map(|(at, _)| at).chain([path.len()]) {
             let prefix = path.get(..end).unwrap_or_default();
-            made = self.open.get_mut(prefix).is_none() && self.open_or_make(prefix, name)?;
+            made = !self.stands(prefix) && self.open_or_make(prefix, name)?;
         }
         Ok(made)
+    }
+
+    /// Whether the directory at `path` is kept open and still there. Its parent is.
+    fn stands(&mut self, path: &[u8]) -> bool {
+        let (parent, part) = split(path);
+        let found = self.opened(parent).and_then(|above| above.stat(part));
+        let turn = self.turn;
+        let Some(opened) = self.open.get_mut(path) else {
+            return false;
+        };
+        let is_same = found.is_ok_and(|found| {
+            found.kind == Kind::Directory && (found.device, found.inode) == opened.identity
+        });
+        if is_same {
+            opened.seen = turn;
+        } else {
+            self.open.remove(path);
+        }
+        is_same
     }
 
     /// Opens one directory whose parent is open, or makes it.
@@ -87,13 +127,19 @@ impl Tree {
                 });
             }
         };
-        if !made && opened.stat_self().map_err(|error| failure(&error))?.device != device {
+        let found = opened.stat_self().map_err(|error| failure(&error))?;
+        if !made && found.device != device {
             // Moving into place in one step works only within one file system.
             let text = format!(
                 "the directory of `{name}` is on another file system than the received files"
             );
             return Err(Failure::new(ErrorCode::POLICY, text));
         }
+        let opened = Opened {
+            dir: opened,
+            identity: (found.device, found.inode),
+            seen: self.turn,
+        };
         self.open.insert(path.to_vec(), opened);
         // A directory that is there already may come from a run that was killed before it could
         // make its name durable.
@@ -107,7 +153,7 @@ impl Tree {
         }
         let opened = self.open.get_mut(path);
         opened
-            .map(|dir| &*dir)
+            .map(|opened| &opened.dir)
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
