@@ -13,6 +13,9 @@ use xfer_proto::manifest::{Entry, Name};
 
 /// The UDP port where none is named.
 pub const DEFAULT_PORT: u16 = 10_000;
+/// Least rate of a session, in bits a second: its control packets, of up to 1,200 bytes, take most
+/// of less.
+pub const MIN_RATE: u64 = 64_000;
 
 /// How the workers of a transfer run: where they live, and how they wait.
 ///
@@ -51,7 +54,8 @@ pub struct SendOptions {
     pub mode: Mode,
     /// Workers at a time; `None` leaves it to the mode.
     pub jobs: Option<NonZeroUsize>,
-    /// Upper bound of the rate of the whole transfer, in bits a second.
+    /// Upper bound of the rate of the whole transfer, in bits a second; below [`MIN_RATE`] it may
+    /// not get on. No more sessions run at once than have as much each.
     pub rate: Option<u64>,
     /// How the rate is found. [`Congestion::Fixed`] sends at `rate` and at nothing else.
     pub congestion: Congestion,

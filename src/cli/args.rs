@@ -70,7 +70,7 @@ pub(super) struct RecvArguments {
     /// Where the files go; made if it is missing
     #[arg(short, long, value_name = "DIR")]
     pub(super) out: PathBuf,
-    /// Where to listen, repeatable
+    /// Where to listen, repeatable; `[::]` takes IPv6 only
     #[arg(short, long, value_name = "ADDR[:PORT]", default_value = DEFAULT_ADDRESS)]
     pub(super) listen: Vec<String>,
     /// Exit 0 once N files are committed, or were there already
@@ -112,7 +112,7 @@ pub(super) struct SumArguments {
 /// How much is told on stderr.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(super) struct LogArguments {
-    /// No progress and no warnings, only errors
+    /// No progress, and no warnings but those of plain text; only errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// More detail on stderr; twice for all of it

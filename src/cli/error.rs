@@ -121,9 +121,12 @@ fn listen_error(message: String, source: &io::Error) -> CliError {
 pub(crate) fn hint_for(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CONFLICT => Some(
-            "start the receiver with `--on-conflict rename` or `--on-conflict overwrite`, \
-             or move its file away",
+            "where a different file is in the way, move it or start the receiver with \
+             `--on-conflict rename` or `overwrite`; where another transfer is, try again later",
         ),
+        ErrorCode::INTERRUPTED => {
+            Some("the other end was told to stop; once it runs again, the same command goes on")
+        }
         ErrorCode::QUOTA => Some("the receiver sets it with `--max-size` and `--max-total`"),
         ErrorCode::SOURCE_CHANGED => Some("send it again when nothing writes to it any more"),
         ErrorCode::TIMEOUT => Some(

@@ -113,7 +113,7 @@ impl<'a> Report<'a> {
 
     fn finish(mut self, result: Result<SendSummary, xfer::Error>) -> Exit {
         self.output.progress().clear();
-        self.explain_failures();
+        self.explain_failures(result.is_err());
         match result {
             Ok(summary) => {
                 self.print_summary(&summary);
@@ -156,8 +156,9 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Counts what was not printed, and says once what may help.
-    fn explain_failures(&mut self) {
+    /// Counts what was not printed, and says once what may help; that it is us who stop, where
+    /// `is_ended` says so, needs no help.
+    fn explain_failures(&mut self, is_ended: bool) {
         for (&(destination, code), &count) in &self.failures {
             if let Some(more) = count.checked_sub(MAX_ERRORS).filter(|&more| more > 0) {
                 let to = self
@@ -173,7 +174,9 @@ impl<'a> Report<'a> {
         let mut hints: Vec<_> = self
             .failures
             .keys()
-            .filter_map(|&(_, code)| hint_for(ErrorCode(code)))
+            .map(|&(_, code)| ErrorCode(code))
+            .filter(|code| !is_ended || *code != ErrorCode::INTERRUPTED)
+            .filter_map(hint_for)
             .collect();
         hints.sort_unstable();
         hints.dedup();

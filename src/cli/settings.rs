@@ -29,6 +29,13 @@ pub(super) const fn mode_name(mode: Mode) -> &'static str {
 pub(super) fn of_send(arguments: SendArguments) -> Result<Settings<SendOptions>, CliError> {
     let to = arguments.to.iter().map(|to| resolve(to, End::Sender));
     let to = to.collect::<Result<Vec<_>, _>>()?;
+    for (at, one) in to.iter().enumerate() {
+        if let Some(same) = to.iter().take(at).find(|it| it.address == one.address) {
+            let (one, same) = (show_destination(one), show_destination(same));
+            let message = format!("`{same}` and `{one}` are the same destination");
+            return Err(CliError::new(Exit::Usage, message));
+        }
+    }
     let far: Vec<_> = to.iter().filter(|to| !is_loopback(to.address)).collect();
     if let Some(far) = far.first()
         && !arguments.insecure

@@ -1,6 +1,7 @@
 //! Numbers with units, read from the command line and printed for people.
 
 use std::time::Duration;
+use xfer::MIN_RATE;
 
 /// Longest `--timeout`: a day. More is a mistake, and keeps deadlines far from overflow.
 const MAX_SECONDS: f64 = 86_400.0;
@@ -18,12 +19,12 @@ const BINARY: [(&str, u64); 4] = [
     ("TiB", 1 << 40),
 ];
 
-/// A rate in bits a second: `100M`, `2.5G`, `9600`. Not zero.
+/// A rate in bits a second: `64K`, `100M`, `2.5G`. Not less than a session needs.
 pub(super) fn parse_rate(text: &str) -> Result<u64, String> {
     match parse(text, &[&DECIMAL]) {
-        Some(0) => Err("a rate of zero sends nothing".into()),
+        Some(rate) if rate < MIN_RATE => Err("the least is 64K, 64000 bits a second".into()),
         Some(rate) => Ok(rate),
-        None => Err("expected bits a second, such as 9600, 100M or 2.5G".into()),
+        None => Err("expected bits a second, such as 64K, 100M or 2.5G".into()),
     }
 }
 
@@ -119,10 +120,11 @@ mod tests {
     fn rates_are_decimal_bits() {
         assert_eq!(parse_rate("100M"), Ok(100_000_000));
         assert_eq!(parse_rate("2.5g"), Ok(2_500_000_000));
-        assert_eq!(parse_rate("9600"), Ok(9_600));
+        assert_eq!(parse_rate("64000"), Ok(64_000));
         for bad in [
             "",
             "0",
+            "63999",
             "M",
             "-1",
             "1.",

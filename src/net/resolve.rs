@@ -3,12 +3,18 @@
 use crate::api::{DEFAULT_PORT, Destination, Error};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
+
+/// So long one of several addresses may take to say that nobody is there.
+const WAIT: Duration = Duration::from_millis(250);
+const LOCAL_WAIT: Duration = Duration::from_millis(10);
 
 /// Resolves `host`, `host:port`, `[v6]:port` or a bare IPv6 address; a missing port is
 /// [`DEFAULT_PORT`].
 ///
-/// Of a name with several addresses the first one counts that this host has a route to. Blocks
-/// while the system's resolver works.
+/// Of a name with several addresses the first one counts that this host has a route to and that
+/// does not refuse: to each an empty datagram is sent, and .25 s waited for what comes back. Blocks
+/// meanwhile, and while the system's resolver works.
 ///
 /// # Errors
 ///
@@ -23,16 +29,23 @@ pub fn resolve(host: &str) -> Result<Destination, Error> {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => (name, port).to_socket_addrs().map_err(failed)?.collect(),
     };
-    let first = addresses.first().copied();
-    let address = addresses
-        .into_iter()
-        .find(|&address| has_route(address))
-        .or(first)
-        .ok_or_else(|| failed(io::Error::other("the name has no address")))?;
+    let address =
+        choose(&addresses).ok_or_else(|| failed(io::Error::other("the name has no address")))?;
     Ok(Destination {
         label: host.to_owned(),
         address,
     })
+}
+
+/// The address to be used of those of a name.
+fn choose(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let [_, _, ..] = addresses else {
+        return addresses.first().copied();
+    };
+    let mut routed = addresses.iter().filter(|address| has_route(**address));
+    let willing = routed.clone().find(|address| !refuses(**address));
+    let any = willing.or_else(|| routed.next());
+    any.or(addresses.first()).copied()
 }
 
 /// Host and port of `text`, without the brackets around an IPv6 address.
@@ -80,11 +93,33 @@ fn invalid(words: &'static str) -> io::Error {
 
 /// Whether the system knows a way to `address`. Nothing is sent.
 fn has_route(address: SocketAddr) -> bool {
-    let any = match address {
+    UdpSocket::bind(unspecified(address)).is_ok_and(|socket| socket.connect(address).is_ok())
+}
+
+/// Whether the host at `address` says that nobody is there.
+fn refuses(address: SocketAddr) -> bool {
+    let ask = || {
+        let socket = UdpSocket::bind(unspecified(address))?;
+        socket.connect(address)?;
+        // On this host the answer is there at once.
+        let wait = if address.ip().is_loopback() {
+            LOCAL_WAIT
+        } else {
+            WAIT
+        };
+        socket.set_read_timeout(Some(wait))?;
+        socket.send(&[])?;
+        socket.recv(&mut [0])
+    };
+    ask().is_err_and(|error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// What a socket is bound to that is to reach `address`.
+fn unspecified(address: SocketAddr) -> SocketAddr {
+    match address {
         SocketAddr::V4(_) => SocketAddr::from(([0; 4], 0)),
         SocketAddr::V6(_) => SocketAddr::from(([0; 16], 0)),
-    };
-    UdpSocket::bind(any).is_ok_and(|socket| socket.connect(address).is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -106,6 +141,21 @@ mod tests {
         }
         let named = resolve("localhost:77").unwrap().address;
         assert!(named.ip().is_loopback() && named.port() == 77);
+    }
+
+    #[test]
+    fn of_several_addresses_one_is_taken_where_somebody_is() {
+        let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let there = taken.local_addr().unwrap();
+        let nobody = {
+            let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+            free.local_addr().unwrap()
+        };
+        assert_eq!(choose(&[nobody, there]), Some(there));
+        assert_eq!(choose(&[there, nobody]), Some(there));
+        assert_eq!(choose(&[nobody, nobody]), Some(nobody));
+        assert_eq!(choose(&[nobody]), Some(nobody));
+        assert_eq!(choose(&[]), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::place::{self, Crew};
 use super::shard::{default_jobs, shard_count, shards};
 use super::sources::{find, open_sources};
 use super::stop::StopReason;
-use crate::api::{Error, Mode, SendEvent, SendOptions, SendSummary};
+use crate::api::{Error, MIN_RATE, Mode, SendEvent, SendOptions, SendSummary};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -52,6 +52,7 @@ pub fn send(
     let limit = options
         .jobs
         .unwrap_or_else(|| default_jobs(options.to.len()));
+    let limit = limit.min(most_at(options.rate));
     let jobs = jobs(options, sources.files, limit);
     let mut collector = Collector::new(&jobs, on_event);
     for (name, failure) in &sources.unreadable {
@@ -80,6 +81,14 @@ pub fn send(
         Some(StopReason::Asked) => Err(Error::Interrupted(0)),
         Some(StopReason::Signal(signal)) => Err(Error::Interrupted(signal)),
     }
+}
+
+/// Jobs at once of which each has [`MIN_RATE`].
+fn most_at(rate: Option<u64>) -> NonZeroUsize {
+    let most = rate.map(|rate| usize::try_from(rate / MIN_RATE).unwrap_or(usize::MAX));
+    most.map_or(NonZeroUsize::MAX, |most| {
+        NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN)
+    })
 }
 
 /// Takes notes until nobody is left who could write one.

@@ -11,6 +11,9 @@ use std::path::{Component, Path, PathBuf};
 use xfer_proto::error::{ErrorCode, Failure};
 use xfer_proto::manifest::Name;
 
+/// Characters of a part of a name that stands for one which cannot be sent.
+const MAX_STAND_IN: usize = 60;
+
 /// What the paths of a transfer lead to.
 pub(crate) struct Sources {
     /// Files and empty directories, in order.
@@ -33,9 +36,16 @@ pub(crate) fn find(paths: &[PathBuf]) -> Result<Sources, Error> {
         let (path, source) = errors.swap_remove(0);
         return Err(path_error("open", &path, source));
     }
+    if plan.entries.is_empty()
+        && let Some(path) = paths.first()
+    {
+        let text = "links and special files are skipped, and nothing else is there";
+        let source = io::Error::new(io::ErrorKind::InvalidInput, text);
+        return Err(path_error("send", path, source));
+    }
     let unreadable = errors.into_iter().map(|(path, error)| {
         let failure = Failure::new(ErrorCode::SOURCE_UNREADABLE, error.to_string());
-        let name = name_of(&path, paths).unwrap_or_else(|| stand_in(&path));
+        let name = name_of(&path, paths).unwrap_or_else(|| stand_in(&path, paths));
         (name, failure)
     });
     let files = plan.sources.into_iter().zip(plan.entries);
@@ -60,27 +70,37 @@ pub(crate) fn open_sources(files: &[SourceFile]) -> Box<dyn Store> {
 
 /// The name that `path`, found under one of `arguments`, would have had at the receiver.
 fn name_of(path: &Path, arguments: &[PathBuf]) -> Option<Name> {
+    let parts: Vec<&[u8]> = parts_of(path, arguments)
+        .map(OsStr::as_encoded_bytes)
+        .collect();
+    Name::new(parts.join(&b'/')).ok()
+}
+
+/// What a file is called in events whose own name cannot be sent: the same, escaped, and of what is
+/// too long the end.
+fn stand_in(path: &Path, arguments: &[PathBuf]) -> Name {
+    let parts = parts_of(path, arguments);
+    let mut parts: Vec<String> = parts.map(|part| printable(Path::new(part))).collect();
+    for part in &mut parts {
+        *part = part.chars().take(MAX_STAND_IN).collect();
+    }
+    let ends = (0..parts.len()).map(|at| parts.get(at..).unwrap_or_default().join("/"));
+    ends.filter_map(|end| Name::new(end).ok())
+        .next()
+        .unwrap_or_else(|| Name::new("(unnamed)").expect("a plain name"))
+}
+
+/// The parts of a path from the argument on beneath which it was found.
+fn parts_of<'a>(path: &'a Path, arguments: &[PathBuf]) -> impl Iterator<Item = &'a OsStr> {
     let base = arguments
         .iter()
         .find(|argument| path.starts_with(argument))
         .and_then(|argument| argument.parent());
     let relative = base.map_or(path, |base| path.strip_prefix(base).unwrap_or(path));
-    let parts: Vec<&[u8]> = relative
-        .components()
-        .filter_map(|part| match part {
-            Component::Normal(part) => Some(OsStr::as_encoded_bytes(part)),
-            _ => None,
-        })
-        .collect();
-    Name::new(parts.join(&b'/')).ok()
-}
-
-/// What a file is called in events whose own name cannot be sent.
-fn stand_in(path: &Path) -> Name {
-    let last = path.file_name().unwrap_or(path.as_os_str());
-    let text = printable(Path::new(last));
-    let short: String = text.chars().take(60).collect();
-    Name::new(short).unwrap_or_else(|_| Name::new("(unnamed)").expect("a plain name"))
+    relative.components().filter_map(|part| match part {
+        Component::Normal(part) => Some(part),
+        _ => None,
+    })
 }
 
 /// A path for messages: what is not printable comes out escaped.
@@ -117,16 +137,37 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_sent_is_a_failure() {
         let dir = tempfile::tempdir().unwrap();
-        let (good, bad) = (dir.path().join("good"), dir.path().join("a\nb"));
+        let (good, bad) = (dir.path().join("good"), dir.path().join("d"));
         std::fs::write(&good, "x").unwrap();
-        std::fs::write(&bad, "x").unwrap();
+        std::fs::create_dir(&bad).unwrap();
+        std::fs::write(bad.join("a\nb"), "x").unwrap();
         let sources = find(&[good, bad]).unwrap();
         assert!(sources.warnings.is_empty());
         let [(name, failure)] = sources.unreadable.as_slice() else {
             panic!("{:?}", sources.unreadable);
         };
-        assert_eq!(name.as_bytes(), b"a\\nb");
+        assert_eq!(name.as_bytes(), b"d/a\\nb");
         assert!(failure.message.contains("cannot be sent"), "{failure:?}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn nothing_to_send_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("gone", &link).unwrap();
+        let Err(Error::Path {
+            action: "send",
+            path,
+            ..
+        }) = find(std::slice::from_ref(&link))
+        else {
+            panic!("a link alone is nothing");
+        };
+        assert!(path.ends_with("link"));
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        let sources = find(&[link, dir.path().join("file")]).unwrap();
+        assert_eq!((sources.files.len(), sources.warnings.len()), (1, 1));
     }
 
     #[test]

@@ -166,7 +166,7 @@ impl SourceStore {
     /// the name up shows both; the handle would show only what became of the old file.
     fn finish(&mut self, file: FileIndex) -> Result<Done, Failure> {
         if !self.seen.contains_key(&file) {
-            // An empty file is offered without a read; that it can be read is checked all the same.
+            // An empty file is offered without a read.
             self.ensure_open(file)?;
         }
         let path = &self.source(file)?.0;
@@ -174,7 +174,28 @@ impl SourceStore {
             Ok(found) => self.check(file, &found)?,
             Err(error) => return Err(self.changed(file, &error.to_string())),
         }
+        self.check_empty(file)?;
         Ok(Done::Finished)
+    }
+
+    /// What a system tells about itself (`/proc`) looks like empty files, and is none.
+    fn check_empty(&mut self, file: FileIndex) -> Result<(), Failure> {
+        if self.source(file)?.1.size > 0 {
+            return Ok(());
+        }
+        self.ensure_open(file)?;
+        let (result, _) = self.fill(file, Vec::new(), 1, 0);
+        match result {
+            Ok(()) => Err(Failure::new(
+                ErrorCode::SOURCE_UNREADABLE,
+                format!(
+                    "`{}` has content, and its size says 0 bytes",
+                    self.label(file)
+                ),
+            )),
+            Err(failure) if failure.code == ErrorCode::SOURCE_CHANGED => Ok(()),
+            Err(failure) => Err(failure),
+        }
     }
 
     fn changed(&self, file: FileIndex, how: &str) -> Failure {

@@ -230,3 +230,18 @@ fn an_empty_file_is_checked_without_a_read() {
         ErrorCode::SOURCE_CHANGED
     );
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_only_looks_empty_is_not_sent() {
+    let plan = crate::storage::walk::walk(&["/proc/version".into()]);
+    assert_eq!(plan.entries[0].size, 0);
+    let files = plan.sources.into_iter().zip(plan.entries).collect();
+    let mut store = SourceStore::with_capacity(files, 4);
+    let failure = finish(&mut store, 0).unwrap_err();
+    assert_eq!(failure.code, ErrorCode::SOURCE_UNREADABLE);
+    assert!(
+        failure.message.contains("`version` has content"),
+        "{failure}"
+    );
+}
