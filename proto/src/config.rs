@@ -37,7 +37,11 @@ pub const MANIFEST_POOL: u64 = 1 << 30;
 /// Bytes that an entry of a manifest takes beside its name until its file is final: what the engine
 /// knows of the file, and what storage does.
 pub const ENTRY_COST: u64 = 400;
-/// Bytes that a file takes besides from the first that is known of its content until it is final.
+/// Bytes that files which have begun and are not final may take, of all sessions of one receiver,
+/// beside their entries. A session's content begins no other file where that is more than it
+/// leaves to the others; what has to be remembered without content may exceed it.
+pub const BEGUN_POOL: u64 = 256 << 20;
+/// Bytes that such a file takes at most.
 pub const BEGUN_COST: u64 = 600;
 /// The part of an entry that stays until the session ends.
 pub const FINAL_ENTRY_COST: u64 = 128;
@@ -124,6 +128,8 @@ pub struct ReceiverConfig {
     pub memory: MemoryPool,
     /// The same for manifests. Default a pool of [`MANIFEST_POOL`] bytes.
     pub manifests: MemoryPool,
+    /// The same for files that have begun. Default a pool of [`BEGUN_POOL`] bytes.
+    pub begun: MemoryPool,
     /// Largest file to accept, in bytes. Default [`MAX_FILE_SIZE`].
     pub max_file_size: u64,
     /// Most bytes to accept in one session. Default no bound but that of each file.
@@ -139,6 +145,7 @@ impl Default for ReceiverConfig {
             write_buffer: 44 << 20,
             memory: MemoryPool::new(MEMORY_POOL),
             manifests: MemoryPool::new(MANIFEST_POOL),
+            begun: MemoryPool::new(BEGUN_POOL),
             max_file_size: MAX_FILE_SIZE,
             max_total_size: u64::MAX,
             max_files: MAX_FILES,

@@ -45,7 +45,8 @@ impl MemoryPool {
         }))
     }
 
-    /// Bytes that all shares hold: at most the size of the pool and [`GUARANTEE`] for each share.
+    /// Bytes that all shares hold: at most the size of the pool and [`GUARANTEE`] for each share,
+    /// but for what is owed.
     pub fn held(&self) -> u64 {
         self.0.held.load(Ordering::Relaxed)
     }

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
-use xfer_proto::config::{MANIFEST_POOL, MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
+use xfer_proto::config::{BEGUN_POOL, MANIFEST_POOL, MAX_SESSIONS, MEMORY_POOL, ReceiverConfig};
 use xfer_proto::id::SessionId;
 use xfer_proto::machine::{Event, Received};
 use xfer_proto::memory::MemoryPool;
@@ -95,6 +95,7 @@ fn receive_into(
         arrived: AtomicU64::new(0),
         memory: MemoryPool::new(MEMORY_POOL),
         manifests: MemoryPool::new(MANIFEST_POOL),
+        begun: MemoryPool::new(BEGUN_POOL),
     };
     let (events, inbox) = sync_channel(MAX_EVENTS);
     let result = scope(|scope| {
@@ -146,6 +147,7 @@ struct Shared<'a> {
     memory: MemoryPool,
     /// The same for what they are offered.
     manifests: MemoryPool,
+    begun: MemoryPool,
 }
 
 /// Serves one address until the end.
@@ -205,6 +207,7 @@ impl<'a> ReceiverFront<'a> {
             max_file_size: options.max_size.unwrap_or(config.session.max_file_size),
             memory: shared.memory.clone(),
             manifests: shared.manifests.clone(),
+            begun: shared.begun.clone(),
             ..config.session
         };
         Ok(Self {
@@ -234,7 +237,8 @@ impl Front for ReceiverFront<'_> {
     ) -> Routed<IncomingSession> {
         let route = self.router.route(now, received, peer_of, out);
         match &route {
-            Route::Session(_) | Route::Incoming(_) => {}
+            Route::Session(_) => self.shedding.on_session(),
+            Route::Incoming(_) => {}
             // Of a session that the filter knows: it could not keep it away.
             Route::Drop(DropReason::WrongAddress) => {}
             Route::Reply(_) | Route::Full(..) | Route::Drop(_) => self.shedding.count(),

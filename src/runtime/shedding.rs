@@ -74,8 +74,8 @@ pub(crate) struct Shedding {
     garbage: Valve,
     hello: Valve,
     stray: Valve,
-    /// What the kernel took the arrival in hand for.
-    class: Class,
+    /// What the kernel took the arrival in hand for, where it may have dropped it.
+    class: Option<Class>,
     looked_at: Instant,
     sieve: Sieve,
     /// When there was a filter last.
@@ -92,7 +92,7 @@ impl Shedding {
             garbage: Valve::new(MAX_GARBAGE),
             hello: Valve::new(MAX_HELLOS),
             stray: Valve::new(MAX_STRAYS),
-            class: Class::Garbage,
+            class: None,
             looked_at: now,
             sieve: Sieve::default(),
             shed_at: None,
@@ -102,16 +102,23 @@ impl Shedding {
 
     /// The next datagrams came in one piece.
     pub(crate) fn on_arrival(&mut self, arrival: &Arrival<'_>) {
-        self.class = Class::of(arrival.bytes);
+        self.class = Some(Class::of(arrival.bytes));
+    }
+
+    /// A datagram of a session came: an arrival that it is part of passes whatever the valve of
+    /// strays lets through, if it begins with one of that session.
+    pub(crate) fn on_session(&mut self) {
+        self.class = self.class.filter(|class| *class != Class::Stray);
     }
 
     /// A datagram came that belonged to no session. What it is does not matter: it has passed as
     /// what the first of its arrival is.
     pub(crate) fn count(&mut self) {
         let valve = match self.class {
-            Class::Garbage => &mut self.garbage,
-            Class::Hello => &mut self.hello,
-            Class::Stray => &mut self.stray,
+            None => return,
+            Some(Class::Garbage) => &mut self.garbage,
+            Some(Class::Hello) => &mut self.hello,
+            Some(Class::Stray) => &mut self.stray,
         };
         valve.count += 1;
     }
@@ -287,6 +294,15 @@ mod tests {
             assert_eq!(shedding.hello.share, 1.0);
         }
         assert!(shedding.garbage.share < 1.0);
+        // What passes behind a packet of a session says nothing about that of strays.
+        let arrival = [packet(Kind::Data), packet(Kind::Data)].concat();
+        for _ in 0..100_000 {
+            shedding.class = Some(Class::of(&arrival));
+            shedding.on_session();
+            shedding.count();
+        }
+        shedding.update(Instant::from_millis(41_000), [].into_iter());
+        assert_eq!(shedding.stray.share, 1.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a peer may have a receiver remember.
 
-use crate::bench::{CHUNK, entry, incoming, incoming_as, incoming_with};
-use xfer_proto::config::{ENTRY_COST, MAX_RANGES, ReceiverConfig};
+use crate::bench::{Bench, CHUNK, entry, incoming, incoming_as, incoming_with};
+use xfer_proto::config::{BEGUN_COST, ENTRY_COST, MAX_RANGES, ReceiverConfig};
 use xfer_proto::digest::{LEAF_SIZE, leaf_value, root};
 use xfer_proto::error::ErrorCode;
 use xfer_proto::file::layout::Layout;
@@ -10,6 +10,7 @@ use xfer_proto::machine::Input;
 use xfer_proto::manifest::MAX_FILE_SIZE;
 use xfer_proto::memory::MemoryPool;
 use xfer_proto::recovery::control::MAX_BLOCK;
+use xfer_proto::session::IncomingSession;
 use xfer_proto::storage::{Completion, StorageOp};
 use xfer_proto::wire::frame::{Block, Frame, Ping};
 use xfer_proto::wire::message::{Message, WireEntry};
@@ -104,8 +105,10 @@ fn files_begin_as_far_as_there_is_memory_for_them() {
     // A sender whose files have no end left 2 KB of each of a million.
     const FILES: u32 = 1_000;
     let manifests = MemoryPool::new(u64::from(FILES) * 2 * (ENTRY_COST + 8));
+    let begun = MemoryPool::new(u64::from(FILES) * BEGUN_COST / 2);
     let mut bench = incoming_as(ReceiverConfig {
         manifests: manifests.clone(),
+        begun: begun.clone(),
         ..ReceiverConfig::default()
     });
     let offer = |at: u32| WireEntry::from(&entry(format!("{at:08}").into_bytes(), 1));
@@ -124,10 +127,10 @@ fn files_begin_as_far_as_there_is_memory_for_them() {
         (missing.iter()).for_each(|file| bench.chunk(u64::from(*file), &[7]));
         assert_eq!(bench.machine.stats().duplicate_chunks, drops);
         bench.serve_all();
-        let begun = std::mem::take(&mut bench.hashed);
-        assert!(!begun.is_empty(), "none of {} files", missing.len());
-        most = most.max(manifests.held());
-        for file in &begun {
+        let taken = std::mem::take(&mut bench.hashed);
+        assert!(!taken.is_empty(), "none of {} files", missing.len());
+        most = most.max(begun.held());
+        for file in &taken {
             let (size, chunks, digest) = (1, 1, root(&[leaf_value(1, 0, &[7])]));
             let file = *file;
             bench.say(&Message::Eof {
@@ -138,14 +141,54 @@ fn files_begin_as_far_as_there_is_memory_for_them() {
             });
         }
         bench.serve_all();
-        missing.retain(|file| !begun.contains(&FileIndex(*file)));
+        missing.retain(|file| !taken.contains(&FileIndex(*file)));
         rounds += 1;
     }
     assert!(
-        rounds > 1 && most <= manifests.size(),
+        rounds > 1 && most <= begun.size() / 2,
         "{rounds} rounds, {most}"
     );
     assert!(manifests.held() < offered / 2, "{}", manifests.held());
+    assert_eq!(begun.held(), 0);
     drop(bench);
     assert_eq!(manifests.held(), 0);
+}
+
+#[test]
+fn ends_without_content_leave_others_what_is_theirs() {
+    let config = ReceiverConfig {
+        manifests: MemoryPool::new(2_000_000),
+        begun: MemoryPool::new(100_000),
+        ..ReceiverConfig::default()
+    };
+    let offer = |bench: &mut Bench<IncomingSession>, files: u32| {
+        for first in (0..files).step_by(50) {
+            let entry = |at: u32| WireEntry::from(&entry(format!("{at:08}").into_bytes(), 1));
+            let entries = (first..first + 50).map(entry).collect();
+            let first = FileIndex(first);
+            bench.say(&Message::Offer { first, entries });
+        }
+    };
+    let mut greedy = incoming_as(config.clone());
+    offer(&mut greedy, 2_000);
+    for at in 0..2_000 {
+        let (file, digest) = (FileIndex(at), root(&[leaf_value(1, 0, &[7])]));
+        let (size, chunks) = (1, 1);
+        greedy.say(&Message::Eof {
+            file,
+            size,
+            chunks,
+            digest,
+        });
+    }
+    assert_eq!(config.begun.held(), 2_000 * BEGUN_COST, "it is owed");
+    let mut other = incoming_as(config.clone());
+    offer(&mut other, 1_000);
+    assert_eq!(other.events, []);
+    other.serve_all();
+    other.chunk(0, &[7]);
+    other.serve_all();
+    assert_eq!(other.hashed, [FileIndex(0)], "what is guaranteed");
+    drop((greedy, other));
+    assert_eq!((config.begun.held(), config.manifests.held()), (0, 0));
 }

@@ -113,15 +113,16 @@ pub(super) struct Files {
     pub name_bytes: u64,
     /// Kept leaves that are hashed again.
     pub rechecks: super::recheck::Rechecks,
-    /// What the manifest takes of the memory for manifests, and what its files that have begun do.
+    /// What the manifest takes of the memory for manifests.
     memory: Share,
+    /// What its files that have begun take of theirs.
     begun: Share,
 }
 
 const _: () = assert!(size_of::<InFile>() as u64 + FILE_LAYOUT <= FINAL_ENTRY_COST);
 
 impl Files {
-    pub fn new(chunk_size: usize, pool: &MemoryPool) -> Self {
+    pub fn new(chunk_size: usize, manifests: &MemoryPool, begun: &MemoryPool) -> Self {
         Self {
             files: Vec::new(),
             layout: Layout::new(chunk_size),
@@ -134,8 +135,8 @@ impl Files {
             offered_bytes: 0,
             name_bytes: 0,
             rechecks: super::recheck::Rechecks::default(),
-            memory: pool.share(),
-            begun: pool.extra_share(),
+            memory: manifests.share(),
+            begun: begun.share(),
         }
     }
 
@@ -335,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_leaf_that_comes_again_counts_each_byte_once() {
-        let mut files = Files::new(1_000, &MemoryPool::new(0));
+        let mut files = Files::new(1_000, &MemoryPool::new(0), &MemoryPool::new(0));
         files.layout.push(3 * LEAF_SIZE).unwrap();
         files.files.push(InFile::new(None));
         let file = FileIndex(0);

@@ -144,7 +144,11 @@ impl IncomingSession {
             peer_control: ControlReceiver::default(),
             sent_at: VecDeque::new(),
             received: RangeSet::new(),
-            files: Files::new(datagram_size - DATA_OVERHEAD, &config.manifests),
+            files: Files::new(
+                datagram_size - DATA_OVERHEAD,
+                &config.manifests,
+                &config.begun,
+            ),
             assembly: Assembly::new(config.write_buffer, &config.memory),
             backlog: Backlog::default(),
             parts: Parts::default(),
