@@ -48,7 +48,7 @@ impl fmt::Display for NameError {
             Self::Empty => "it is absolute or has an empty part",
             Self::Dots => "a part of it is `.` or `..`",
             Self::Control => "it has a control character",
-            Self::TooLong => "it is too long",
+            Self::TooLong => "it is too long or too deep",
             Self::Reserved => "its first part is reserved for partial files",
         })
     }

@@ -74,7 +74,7 @@ fn split(text: &str) -> io::Result<(&str, u16)> {
     }
     if text.starts_with('[') != host.contains(':') {
         return Err(invalid(
-            "an IPv6 address with a port is written `[address]:port`",
+            "an IPv6 address with a port or a scope is written in brackets: `[address]:port`",
         ));
     }
     let port = match port {

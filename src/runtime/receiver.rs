@@ -290,7 +290,7 @@ impl Front for ReceiverFront<'_> {
         peer: SocketAddr,
         session: &IncomingSession,
     ) {
-        tracing::debug!(%peer, stats = ?session.stats(), "session over");
+        tracing::info!(%peer, stats = ?session.stats(), "session over");
         self.router.on_closed(now, session);
     }
 

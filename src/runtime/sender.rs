@@ -259,7 +259,7 @@ impl Front for SenderFront<'_> {
         session: &OutgoingSession,
     ) {
         let stats = session.stats();
-        tracing::debug!(?stats, "session over");
+        tracing::info!(?stats, "session over");
         self.traffic = Traffic {
             sent_bytes: stats.sent_bytes,
             sent_packets: stats.sent_packets,
