@@ -58,6 +58,11 @@ impl ControlSender {
         self.pending.is_empty() && self.blocks.is_empty()
     }
 
+    /// Blocks that the peer has, from the first on.
+    pub fn acknowledged(&self) -> u64 {
+        self.base
+    }
+
     /// Bytes that have not left yet.
     pub fn backlog(&self) -> usize {
         self.pending.len()

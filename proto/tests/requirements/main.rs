@@ -5,6 +5,7 @@ mod kept;
 mod memory;
 mod parity;
 mod path;
+mod progress;
 mod receiver;
 mod receiver_bench;
 mod refusals;

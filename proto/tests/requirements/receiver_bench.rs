@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use xfer_proto::config::ReceiverConfig;
 use xfer_proto::digest::{leaf_range, leaf_value};
+use xfer_proto::error::ErrorCode;
 use xfer_proto::id::{Digest, FileIndex, PacketNumber};
 use xfer_proto::machine::{Input, Machine, Output, Received};
 use xfer_proto::manifest::{Entry, EntryKind};
@@ -243,6 +244,16 @@ impl Bench {
     pub(crate) fn answer_stuck(&mut self) {
         for (op, done) in std::mem::take(&mut self.stuck) {
             self.complete(op, done);
+        }
+        self.run();
+    }
+
+    /// All that waits for storage fails.
+    pub(crate) fn fail_stuck(&mut self, code: ErrorCode) {
+        for (op, _) in std::mem::take(&mut self.stuck) {
+            let result = Err(code.into());
+            let session = self.session.as_mut().unwrap();
+            session.handle(self.now, Input::Storage(Completion { op, result }));
         }
         self.run();
     }

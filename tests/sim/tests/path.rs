@@ -71,11 +71,15 @@ impl Way {
 
     /// One file of so many bytes, one try, with these changes on the way there and these faults.
     fn run(&self, size: u64, changes: Vec<LinkChange>, faults: Vec<Fault>) -> Outcome {
-        let content = Content::new(3, size, false);
         let forward = LinkConfig {
             changes,
             ..self.link()
         };
+        self.run_over(forward, size, faults)
+    }
+
+    fn run_over(&self, forward: LinkConfig, size: u64, faults: Vec<Fault>) -> Outcome {
+        let content = Content::new(3, size, false);
         World::new(Scenario {
             seed: 11,
             links: vec![forward, self.link()],
@@ -109,7 +113,7 @@ impl Way {
             }],
             faults,
             must_succeed: true,
-            deadline: 120 * SECOND,
+            deadline: 3_000 * SECOND,
             ..Scenario::default()
         })
         .run()
@@ -208,4 +212,29 @@ fn a_sender_whose_address_changes_goes_on() {
             "{way:?}: {took} after {plain}"
         );
     }
+}
+
+#[test]
+fn a_sweep_of_repairs_over_a_path_that_got_slow_is_progress() {
+    // SPEC: R-progress-4
+    let way = Way {
+        rate: 100_000_000,
+        rtt: 200 * MILLISECOND,
+        loss_ppm: 1_000,
+        max_datagram: 1_472,
+    };
+    let change = LinkChange {
+        at: SECOND,
+        rate: Some(300_000),
+        loss_ppm: Some(50_000),
+        ..LinkChange::default()
+    };
+    // What is in flight by then is lost for the most part, and takes minutes at the new rate.
+    let forward = LinkConfig {
+        changes: vec![change],
+        queue_limit: 64_000,
+        ..way.link()
+    };
+    let took = ended(&way.run_over(forward, MAX_SIZE, Vec::new()));
+    assert!(took > 300 * SECOND, "{took}");
 }

@@ -16,13 +16,24 @@ use alloc::vec::Vec;
 /// What an operation was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OpKind {
-    Prepare,
+    /// `is_first`: it counts in [`super::files::Files::preparing`].
+    Prepare {
+        is_first: bool,
+    },
     Existing,
     Confirm,
-    Write { buffer: u64 },
-    Hash { leaf: u64 },
-    ReadBack { offset: u64 },
-    Recheck { leaf: u64 },
+    Write {
+        buffer: u64,
+    },
+    Hash {
+        leaf: u64,
+    },
+    ReadBack {
+        offset: u64,
+    },
+    Recheck {
+        leaf: u64,
+    },
     Checkpoint,
     Commit,
 }
@@ -239,13 +250,8 @@ impl IncomingSession {
                 self.reporting.on_room(self.window(), self.most_window());
             }
             OpKind::Recheck { .. } => self.files.rechecks.on_done(),
-            OpKind::Prepare => {
-                let is_first = self
-                    .files
-                    .get(file)
-                    .is_some_and(|state| state.phase == FilePhase::Preparing);
-                self.files.preparing -= usize::from(is_first && self.files.preparing > 0);
-            }
+            // Whatever became of the file meanwhile: there is room for another.
+            OpKind::Prepare { is_first } => self.files.preparing -= usize::from(is_first),
             _ => {}
         }
         let is_final = self
@@ -259,7 +265,7 @@ impl IncomingSession {
             return;
         }
         match (kind, completion.result) {
-            (OpKind::Prepare, Ok(Done::Prepared(prepared))) => {
+            (OpKind::Prepare { .. }, Ok(Done::Prepared(prepared))) => {
                 self.on_prepared(now, file, prepared)
             }
             (OpKind::Existing, Ok(Done::Digest(digest))) => {

@@ -54,6 +54,8 @@ pub(super) struct InFile {
 #[derive(Debug, Default)]
 pub(super) struct Course {
     pub started: Option<Instant>,
+    /// One past the last leaf whose value the sender announced.
+    pub told_leaves: u64,
     /// Digest that the sender announced with the EOF.
     pub eof: Option<Digest>,
     /// Digest of the file that exists, in [`Phase::Held`].
@@ -216,18 +218,17 @@ impl Files {
         Some(self.course(file)?.leaves.get_or_new(index, bytes))
     }
 
-    /// The sender announced the value of a leaf. Answers whether it was new.
-    pub fn announce(&mut self, file: FileIndex, index: u64, value: Digest) -> bool {
+    /// The sender announced the value of a leaf.
+    pub fn announce(&mut self, file: FileIndex, index: u64, value: Digest) {
         let is_known = self.knows_leaf(file, index);
         let Some(leaf) = self.leaf(file, index) else {
-            return false;
+            return;
         };
-        let is_new = leaf.expected.replace(value).is_none();
+        leaf.expected = Some(value);
         if !is_known {
             leaf.is_only_announced = true;
             self.announced += 1;
         }
-        is_new
     }
 
     /// Whether anything is known of a leaf.

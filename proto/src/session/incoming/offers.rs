@@ -161,7 +161,8 @@ impl IncomingSession {
     }
 
     pub(super) fn prepare(&mut self, file: FileIndex, differs: bool) {
-        let op = self.op(file, OpKind::Prepare);
+        let is_first = !differs;
+        let op = self.op(file, OpKind::Prepare { is_first });
         let Some(state) = self.files.get_mut(file) else {
             return;
         };
@@ -215,15 +216,21 @@ impl IncomingSession {
                 return;
             }
         }
+        // Those that were not said before are progress, whether there is memory for them or not.
+        let Some(course) = self.files.course(file) else {
+            return;
+        };
+        let end = first.saturating_add(values.len() as u64);
+        let new = end.saturating_sub(course.told_leaves.max(first));
+        course.told_leaves = course.told_leaves.max(end);
+        self.progress.on_bytes(new.saturating_mul(LEAF_PROGRESS));
         for (index, value) in (first..).zip(values) {
             // A value that is not remembered is missed only if the leaf comes damaged: then the
             // digest of the whole finds it.
             if !self.files.knows_leaf(file, index) && !self.may_book_leaf() {
                 continue;
             }
-            if self.files.announce(file, index, value) {
-                self.progress.on_bytes(LEAF_PROGRESS);
-            }
+            self.files.announce(file, index, value);
             self.check_leaf(now, file, index);
         }
     }

@@ -91,8 +91,8 @@ impl IncomingSession {
         let state = self.files.leaf(file, leaf).map(|state| *state);
         let state = state.filter(|state| state.is_resumed && state.is_hashing);
         match (result, state.and_then(|state| state.value)) {
-            // It was given up in the meantime.
-            (Ok(Done::Digest(_)), None) => {}
+            // It was given up in the meantime, and comes again.
+            (Ok(Done::Digest(_)) | Err(_), None) => {}
             (Ok(Done::Digest(found)), Some(value)) if found == value => {
                 if let Some(state) = self.files.leaf(file, leaf) {
                     state.is_hashing = false;

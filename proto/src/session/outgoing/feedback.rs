@@ -179,7 +179,7 @@ impl OutgoingSession {
         self.peer_window = report.window;
         self.stats.delivered_bytes = self.bytes_below(report.first_missing);
         let has_all = self.files.is_all_sent() && report.first_missing >= end;
-        self.stall.on_report(has_all);
+        self.stall.on_report(report, has_all);
         self.probe
             .on_report(outcome.received > 0, has_all && self.control.is_idle());
         if outcome.received > 0 {

@@ -4,6 +4,7 @@ use super::{OutgoingSession, Phase};
 use crate::error::{ErrorCode, Failure};
 use crate::time::{Duration, Instant};
 use crate::timer::Timer;
+use crate::wire::frame::Report;
 
 /// A window without progress is as many idle timeouts, and at least [`MIN_WINDOW`].
 const IDLE_TIMEOUTS: u32 = 6;
@@ -22,6 +23,10 @@ struct Reached {
     open_files: usize,
     backlog: usize,
     heard_blocks: u64,
+    acknowledged_blocks: u64,
+    /// Data packets that were of use, at least: a sweep of repairs over a path that got slow may
+    /// take minutes before it comes to the first that is missing.
+    useful: u64,
 }
 
 /// How long nothing has come of a session.
@@ -31,11 +36,21 @@ pub(super) struct Stall {
     windows: u32,
     /// The receiver has said that it has everything.
     is_all_received: bool,
+    control_packets: u64,
+    useful: u64,
 }
 
 impl Stall {
-    pub fn on_report(&mut self, is_all_received: bool) {
+    pub fn on_control_sent(&mut self) {
+        self.control_packets += 1;
+    }
+
+    pub fn on_report(&mut self, report: &Report, is_all_received: bool) {
         self.is_all_received = is_all_received;
+        let useless = (report.duplicates)
+            .saturating_add(report.host_drops)
+            .saturating_add(self.control_packets);
+        self.useful = self.useful.max(report.received.saturating_sub(useless));
     }
 }
 
@@ -57,6 +72,8 @@ impl OutgoingSession {
             open_files: self.files.open,
             backlog: self.control.backlog(),
             heard_blocks: self.peer_control.ack().next,
+            acknowledged_blocks: self.control.acknowledged(),
+            useful: self.stall.useful,
         };
         self.stall.windows = if reached == self.stall.last {
             self.stall.windows.saturating_add(1)

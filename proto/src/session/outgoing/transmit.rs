@@ -179,6 +179,7 @@ impl OutgoingSession {
         out.push(|bytes| packet.finish(bytes));
         let transmit = out.finish(self.peer, Ecn::Ect0);
         let bytes = transmit.len as u64;
+        self.stall.on_control_sent();
         self.sent.on_sent(now, number.0, 1, bytes);
         self.pacer.on_sent(now, bytes, self.rate());
         self.arm_probe_if_unset(now);
