@@ -7,7 +7,7 @@ use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use xfer_proto::error::{ErrorCode, Failure};
@@ -167,6 +167,8 @@ impl Mailbox {
 struct Worker {
     /// Gone after a panic: its state cannot be trusted any more.
     store: Option<Box<dyn Store>>,
+    /// What takes longer.
+    open: HashSet<(SessionId, OpId)>,
     mailboxes: HashMap<SessionId, Arc<Mailbox>>,
 }
 
@@ -174,16 +176,26 @@ impl Worker {
     fn new(store: Box<dyn Store>) -> Self {
         Self {
             store: Some(store),
+            open: HashSet::new(),
             mailboxes: HashMap::new(),
         }
     }
 
     fn run(&mut self, queue: &Receiver<Request>) {
-        while let Ok(first) = queue.recv() {
+        let mut has_more = false;
+        loop {
+            // What takes longer goes on between the batches; nobody waits for it who is gone.
+            let first = match has_more {
+                true => queue.try_recv(),
+                false => queue.recv().map_err(|_| TryRecvError::Disconnected),
+            };
+            if matches!(first, Err(TryRecvError::Disconnected)) {
+                return;
+            }
             let mut batch = Batch::new();
             let mut forgotten = Vec::new();
             // Everything that has queued up goes in one batch, so that commits share their syncs.
-            for request in std::iter::once(first).chain(queue.try_iter()) {
+            for request in first.into_iter().chain(queue.try_iter()) {
                 match request {
                     Request::Run(mailbox, operations) => {
                         for (session, _) in &operations {
@@ -196,7 +208,7 @@ impl Worker {
                     Request::Forget(session) => forgotten.push(session),
                 }
             }
-            self.run_batch(batch);
+            has_more = self.run_batch(batch);
             for session in forgotten {
                 self.guarded(|store| store.forget(session));
                 self.mailboxes.remove(&session);
@@ -204,12 +216,15 @@ impl Worker {
         }
     }
 
-    /// Every operation of `batch` gets its completion, whatever the store does.
-    fn run_batch(&mut self, batch: Batch) {
-        let mut open: HashSet<(SessionId, OpId)> = batch
-            .iter()
-            .filter_map(|(session, operation)| Some((*session, op_id(operation)?)))
-            .collect();
+    /// Carries out `batch`, and goes on with what takes longer. Every operation gets its completion,
+    /// whatever the store does. Answers whether there is more to go on with.
+    fn run_batch(&mut self, batch: Batch) -> bool {
+        let mut open = mem::take(&mut self.open);
+        open.extend(
+            batch
+                .iter()
+                .filter_map(|(session, operation)| Some((*session, op_id(operation)?))),
+        );
         let mailboxes = mem::take(&mut self.mailboxes);
         let mut untold: Vec<Arc<Mailbox>> = Vec::new();
         let mut deliver = |session: SessionId, completion: Completion| {
@@ -225,8 +240,14 @@ impl Worker {
                 deliver(session, completion);
             }
         };
-        if !batch.is_empty() {
-            self.guarded(|store| store.run(batch, &mut done));
+        let mut has_more = false;
+        self.guarded(|store| {
+            has_more = batch.is_empty() || store.run(batch, &mut done);
+            has_more = has_more && store.go_on(&mut done);
+        });
+        has_more = has_more && self.store.is_some();
+        if has_more {
+            self.open = mem::take(&mut open);
         }
         for (session, op) in open {
             let failure = Failure::new(ErrorCode::INTERNAL, "the storage thread failed");
@@ -235,8 +256,10 @@ impl Worker {
         }
         untold.iter().for_each(|mailbox| mailbox.tell());
         self.mailboxes = mailboxes;
+        has_more
     }
 
+    /// After a panic the store is gone, and nothing is left to go on with.
     fn guarded(&mut self, call: impl FnOnce(&mut dyn Store)) {
         if let Some(mut store) = self.store.take() {
             let call = AssertUnwindSafe(|| {
@@ -269,19 +292,37 @@ mod tests {
     use super::*;
     use xfer_proto::id::FileIndex;
 
-    /// Panics at file 1, answers everything else.
-    struct Touchy;
+    /// Panics at file 1, takes three moments for file 2, answers everything else at once.
+    #[derive(Default)]
+    struct Touchy(Vec<(SessionId, OpId, u8)>);
 
     impl Store for Touchy {
-        fn run(&mut self, batch: Batch, done: &mut dyn FnMut(SessionId, Completion)) {
+        fn run(&mut self, batch: Batch, done: &mut dyn FnMut(SessionId, Completion)) -> bool {
             for (session, operation) in batch {
                 let StorageOp::Finish { op, file } = operation else {
                     panic!("not expected: {operation:?}");
                 };
                 assert_ne!(file, FileIndex(1), "on purpose");
+                if file == FileIndex(2) {
+                    self.0.push((session, op, 3));
+                    continue;
+                }
                 let result = Ok(Done::Finished);
                 done(session, Completion { op, result });
             }
+            !self.0.is_empty()
+        }
+
+        fn go_on(&mut self, done: &mut dyn FnMut(SessionId, Completion)) -> bool {
+            self.0.iter_mut().for_each(|slow| slow.2 -= 1);
+            self.0.retain(|&(session, op, left)| {
+                let result = Ok(Done::Finished);
+                if left == 0 {
+                    done(session, Completion { op, result });
+                }
+                left > 0
+            });
+            !self.0.is_empty()
         }
 
         fn forget(&mut self, _session: SessionId) {}
@@ -311,23 +352,26 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_fails_what_is_open_and_all_that_follows() {
-        let thread = StorageThread::start(Box::new(Touchy)).unwrap();
+    fn what_takes_longer_goes_on_and_a_panic_fails_what_is_open_and_all_that_follows() {
+        let thread = StorageThread::start(Box::new(Touchy::default())).unwrap();
         let (wake, woken) = channel();
         let handle = thread.handle(Arc::new(move || {
             let _ = wake.send(());
         }));
         let session = handle.name_session();
         assert_ne!(session, handle.name_session());
+        handle.submit(&mut vec![(session, finish(9, 2))]);
+        assert!(wait_for(1, &handle, &woken)[0].1.result.is_ok());
         handle.submit(&mut vec![
+            (session, finish(0, 2)),
             (session, finish(1, 0)),
             (session, finish(2, 1)),
             (session, finish(3, 0)),
         ]);
-        let mut first = wait_for(3, &handle, &woken);
+        let mut first = wait_for(4, &handle, &woken);
         first.sort_by_key(|(_, completion)| completion.op);
         let results: Vec<bool> = first.iter().map(|(_, done)| done.result.is_ok()).collect();
-        assert_eq!(results, [true, false, false]);
+        assert_eq!(results, [false, true, false, false]);
         handle.submit(&mut vec![(session, finish(4, 0))]);
         let last = wait_for(1, &handle, &woken);
         assert_eq!(

@@ -22,11 +22,17 @@ use xfer_proto::storage::{Completion, StorageOp};
 pub(crate) trait Store: Send {
     /// Carries out a batch, in order for each file; calls `done` for each operation but `Discard`,
     /// as early as its result is known. What belongs together in a batch may share its syncs.
+    /// `true`: some of it takes longer, and is for [`Store::go_on`].
     fn run(
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,
         done: &mut dyn FnMut(SessionId, Completion),
-    );
+    ) -> bool;
+
+    /// Goes on for a moment with what takes longer; `true` while there is more of it.
+    fn go_on(&mut self, _done: &mut dyn FnMut(SessionId, Completion)) -> bool {
+        false
+    }
 
     /// The session is gone: what it left open is closed, what can be resumed stays.
     fn forget(&mut self, session: SessionId);

@@ -223,7 +223,7 @@ impl Store for SourceStore {
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,
         done: &mut dyn FnMut(SessionId, Completion),
-    ) {
+    ) -> bool {
         for (session, op) in batch {
             let (op, result) = match op {
                 StorageOp::Read {
@@ -248,6 +248,7 @@ impl Store for SourceStore {
             };
             done(session, Completion { op, result });
         }
+        false
     }
 
     /// Other sessions may still read the same files; the handles are bounded and go with the store.

@@ -28,13 +28,14 @@ impl Store for Willing {
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,
         done: &mut dyn FnMut(SessionId, Completion),
-    ) {
+    ) -> bool {
         for (session, operation) in batch {
             if let StorageOp::Finish { op, .. } = operation {
                 let result = Ok(Done::Finished);
                 done(session, Completion { op, result });
             }
         }
+        false
     }
 
     fn forget(&mut self, _session: SessionId) {}

@@ -17,11 +17,12 @@ use crate::storage::lru::Lru;
 use crate::storage::sys::{self, Dir};
 use crate::storage::{Store, handle_budget};
 use budget::Budget;
+use existing::Look;
 use hashing::Hashers;
 use partials::Partials;
 use receiving::Receiving;
 use run::Run;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -46,6 +47,8 @@ pub(crate) struct SinkStore {
     /// Journals that leaves are added to.
     journals: Lru<Key, File>,
     hashers: Hashers,
+    /// Files that are there already and are to be hashed, the first of them in part.
+    looks: VecDeque<Look>,
     budget: Budget,
     on_conflict: OnConflict,
 }
@@ -96,6 +99,7 @@ impl SinkStore {
             open: Lru::new(handles / 2),
             journals: Lru::new(handles / 8),
             hashers: Hashers::new(),
+            looks: VecDeque::new(),
             budget: Budget::new(u64::MAX),
             on_conflict,
         })
@@ -112,7 +116,7 @@ impl SinkStore {
     }
 
     /// Carries out everything but writes, commits and looks at what exists. `None` where no
-    /// completion belongs to it.
+    /// completion belongs to it, or not yet.
     fn run_one(
         &mut self,
         session: SessionId,
@@ -155,10 +159,10 @@ impl SinkStore {
                 self.read_back((session, file), offset, len as usize)
                     .map(Done::Read),
             ),
-            StorageOp::ConfirmExisting { op, file } => (
-                op,
-                self.confirm_existing((session, file)).map(Done::Confirmed),
-            ),
+            StorageOp::ConfirmExisting { op, file } => {
+                let confirmed = self.confirm_existing((session, file), op)?;
+                (op, confirmed.map(Done::Confirmed))
+            }
             StorageOp::Finish { op, .. }
             | StorageOp::DigestExisting { op, .. }
             | StorageOp::Write { op, .. }
@@ -227,11 +231,10 @@ impl Store for SinkStore {
         &mut self,
         batch: Vec<(SessionId, StorageOp)>,
         done: &mut dyn FnMut(SessionId, Completion),
-    ) {
+    ) -> bool {
         self.tree.turn();
         let mut commits = Vec::new();
         let mut committing = HashSet::new();
-        let mut existing = Vec::new();
         let mut batch = batch.into_iter().peekable();
         while let Some((session, op)) = batch.next() {
             let op = match Run::start(session, op) {
@@ -250,7 +253,7 @@ impl Store for SinkStore {
                 continue;
             }
             if let StorageOp::DigestExisting { op, file } = op {
-                existing.push(self.look_at((session, file), op));
+                self.look_at((session, file), op);
                 continue;
             }
             if let StorageOp::Discard { file, .. } = op
@@ -264,8 +267,14 @@ impl Store for SinkStore {
                 done(session, Completion { op, result });
             }
         }
-        self.vouch_for(existing, done);
         self.commit(commits, done);
+        self.is_looking()
+    }
+
+    fn go_on(&mut self, done: &mut dyn FnMut(SessionId, Completion)) -> bool {
+        self.tree.turn();
+        self.go_on_looking(done);
+        self.is_looking()
     }
 
     fn forget(&mut self, session: SessionId) {
@@ -279,6 +288,7 @@ impl Store for SinkStore {
         for key in files {
             self.discard(key, true);
         }
+        self.looks.retain(|look| !look.is_of(session));
         self.partials.clean_again(SystemTime::now());
     }
 }

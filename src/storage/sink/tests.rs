@@ -69,10 +69,15 @@ impl Sink {
 
     fn run(&mut self, batch: Vec<(SessionId, StorageOp)>) -> BTreeMap<u64, Result<Done, Failure>> {
         let mut results = BTreeMap::new();
-        self.store().run(batch, &mut |_, completion| {
+        let mut done = |_, completion: Completion| {
             let before = results.insert(completion.op.0, completion.result);
             assert!(before.is_none(), "completed twice");
-        });
+        };
+        let store = self.store();
+        let mut has_more = store.run(batch, &mut done);
+        while has_more {
+            has_more = store.go_on(&mut done);
+        }
         results
     }
 

@@ -84,13 +84,37 @@ fn what_changes_while_it_is_hashed_again_is_not_confirmed() {
     ];
     for (at, change) in changes.into_iter().enumerate() {
         let mut sink = Sink::new();
-        let (path, entry) = (sink.out().join("f"), file("f", 3));
-        fs::write(&path, b"old").unwrap();
-        let (digest, found) = sink.store().digest_of(&entry.name).unwrap();
-        assert_eq!(digest.0, *blake3::hash(b"old").as_bytes());
+        let (path, size) = (sink.out().join("f"), 20 << 20);
+        File::create(&path).unwrap().set_len(size).unwrap();
+        sink.prepare(K, &file("f", size), false).unwrap();
+        let file = FileIndex(0);
+        let digest = |op| StorageOp::DigestExisting { op, file };
+        assert!(matches!(sink.one(1, digest), Ok(Done::Digest(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let confirm = StorageOp::ConfirmExisting { op: OpId(77), file };
+        let mut confirmed = None;
+        let mut done = |_, completion: Completion| confirmed = Some(completion.result);
+        // It takes several moments, and one of other sessions' batches comes between them.
+        assert!(sink.store().run(vec![(SessionId(1), confirm)], &mut done));
+        assert!(sink.store().go_on(&mut done));
         change(&path);
-        let lasts = sink.store().lasts(&entry.name, found);
-        assert_eq!(lasts, Ok(at == 0), "{at}");
+        let (op, entry, differs) = (OpId(78), super::file("other", 3), false);
+        let prepare = StorageOp::Prepare {
+            op,
+            file,
+            entry,
+            differs,
+        };
+        let mut others = Vec::new();
+        let mut done = |_, completion: Completion| others.push(completion.op);
+        assert!(sink.store().run(vec![(SessionId(2), prepare)], &mut done));
+        assert_eq!(others, [op]);
+        let mut done = |_, completion: Completion| confirmed = Some(completion.result);
+        while sink.store().go_on(&mut done) {}
+        let Some(Ok(Done::Confirmed(is_unchanged))) = confirmed else {
+            panic!("{confirmed:?}");
+        };
+        assert_eq!(is_unchanged, at == 0, "{at}");
     }
 }
 
