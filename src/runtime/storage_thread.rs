@@ -216,8 +216,8 @@ impl Worker {
         }
     }
 
-    /// Carries out `batch`, and goes on with what takes longer. Every operation gets its completion,
-    /// whatever the store does. Answers whether there is more to go on with.
+    /// Carries out `batch`, and goes on with what takes longer. Every operation gets its
+    /// completion, whatever the store does. Answers whether there is more to go on with.
     fn run_batch(&mut self, batch: Batch) -> bool {
         let mut open = mem::take(&mut self.open);
         open.extend(

@@ -9,6 +9,7 @@ use xfer_proto::error::ErrorCode;
 use xfer_proto::id::{Digest, FileIndex};
 use xfer_proto::memory::MemoryPool;
 use xfer_proto::storage::{Leaf, Prepared};
+use xfer_proto::wire::frame::GapRun;
 use xfer_proto::wire::message::Message;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -119,4 +120,36 @@ fn a_kept_leaf_that_was_given_up_may_be_unreadable() {
     bench.fail_stuck(ErrorCode::STORAGE_IO);
     let is_status = |message: &&Message| matches!(message, Message::Status { .. });
     assert_eq!(bench.seen.messages.iter().find(is_status), None);
+}
+
+#[test]
+fn a_receiver_without_room_is_asked_now_and_then() {
+    // SPEC: R-progress-4
+    let mut bench = SenderBench::with_token(&[2 * LEAF]);
+    bench.say(&Message::Answer { through: 1 });
+    let mut sent = 0;
+    // Round trips of a millisecond, in which all that comes is dropped for want of room.
+    for ms in 0..130_000 {
+        bench.skip(Duration::from_millis(1));
+        if bench.closed.is_some() {
+            break;
+        }
+        let dropped = bench.seen.chunks.len() as u64 - 20;
+        bench.report(|report| {
+            (report.first_missing, report.page_start) = (20, 20);
+            report.page_end = report.end;
+            let run = report.end - 20;
+            report.missing = vec![GapRun { gap: 0, run }];
+            report.host_drops = dropped;
+            report.window = 0;
+        });
+        sent = if ms == 1_000 {
+            bench.seen.chunks.len()
+        } else {
+            sent
+        };
+    }
+    let late = bench.seen.chunks.len() - sent;
+    assert!((50..400).contains(&late), "{late} packets");
+    assert_eq!(bench.closed, Some(Err(ErrorCode::TIMEOUT)));
 }

@@ -21,6 +21,10 @@ pub(super) fn run(crew: &Crew<'_>) {
     scope(|scope| {
         let mut running: VecDeque<ScopedJoinHandle<'_, ()>> = VecDeque::new();
         for job in crew.jobs {
+            // What is left is nobody's: it counts as interrupted.
+            if crew.stop.is_stopped() {
+                break;
+            }
             if running.len() == crew.limit.get()
                 && let Some(oldest) = running.pop_front()
             {

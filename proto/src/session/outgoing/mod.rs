@@ -14,6 +14,7 @@ mod stall;
 mod tail;
 mod train;
 mod transmit;
+mod zero_window;
 
 use crate::config::SenderConfig;
 use crate::congestion::Controller;
@@ -85,6 +86,7 @@ pub struct OutgoingSession {
     is_window_limited: bool,
     /// Bytes that may be in flight for the receiver's sake.
     peer_window: u64,
+    zero_window: zero_window::ZeroWindow,
     report_counts: feedback::Counts,
     probe: transmit::Probe,
     rhythm: rhythm::Rhythm,
@@ -136,6 +138,7 @@ impl OutgoingSession {
             pacer: Pacer::default(),
             is_window_limited: false,
             peer_window: 0,
+            zero_window: zero_window::ZeroWindow::default(),
             report_counts: feedback::Counts::default(),
             rhythm: rhythm::Rhythm::default(),
             probe: transmit::Probe::default(),

@@ -209,6 +209,15 @@ impl OutgoingSession {
             self.arm_probe_if_unset(now);
             return None;
         }
+        if size <= self.peer_window {
+            self.zero_window.on_room();
+        } else if in_flight == 0
+            && let Err(at) = self.zero_window.try_at(now, self.rtt.smoothed())
+        {
+            self.timers.set(Timer::Pacing, at);
+            self.arm_probe_if_unset(now);
+            return None;
+        }
         let first = self.next_number;
         // What swallowed full packets may look at a batch before it is cut into packets: where a
         // path has shrunk, each leaves alone.
