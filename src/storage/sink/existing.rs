@@ -26,8 +26,8 @@ pub(super) struct Look {
     key: Key,
     op: OpId,
     purpose: Purpose,
-    /// Once its turn has come.
-    reading: Option<Reading>,
+    /// Once its turn has come. Apart, for it takes 2 KB, and there may be a million before it.
+    reading: Option<Box<Reading>>,
 }
 
 enum Purpose {
@@ -124,7 +124,7 @@ impl SinkStore {
         if look.reading.is_none() {
             *left = left.saturating_sub(MIN_COST);
             match self.start_reading(&name) {
-                Ok(reading) => look.reading = Some(reading),
+                Ok(reading) => look.reading = Some(Box::new(reading)),
                 Err(error) => return Some(Err(failure(&error))),
             }
         }
