@@ -32,6 +32,9 @@ const MAX_PROBE: Duration = Duration::from_millis(500);
 const IDLE_PROBE: Duration = Duration::from_millis(200);
 /// Probes right behind the last data, so that its loss is noticed within a round trip.
 const TAIL_PROBES: u32 = 3;
+/// What a receiver offers that has too many holes: that is room, for what fills one (SPEC.md,
+/// `flow-control`).
+const HOLES_WINDOW: u64 = 4_800;
 /// Leaves that are tried for a repair before first transmissions go on.
 const REPAIR_TRIES: usize = 4;
 /// Control blocks go out twice where more than this share of packets is lost, or it is not known
@@ -209,7 +212,7 @@ impl OutgoingSession {
             self.arm_probe_if_unset(now);
             return None;
         }
-        if size <= self.peer_window {
+        if self.peer_window >= size.min(HOLES_WINDOW) {
             self.zero_window.on_room();
         } else if in_flight == 0
             && let Err(at) = self.zero_window.try_at(now, self.rtt.smoothed())
