@@ -2,8 +2,8 @@
 
 use crate::relay::Relay;
 use crate::support::{
-    Finished, MODES, Receiver, Running, Scratch, assert_same_tree, eventually, exit, noise,
-    write_file, xfer,
+    Finished, MODES, Receiver, Running, Scratch, assert_same_tree, eventually, exit, hang_up,
+    noise, write_file, xfer,
 };
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -125,7 +125,7 @@ fn an_interrupted_receiver_tells_its_sender_and_can_be_gone_on_with() {
     for (mode, (signal, status)) in
         MODES
             .into_iter()
-            .zip([("INT", 130), ("TERM", 143), ("HUP", 129), ("INT", 130)])
+            .zip([("INT", 130), ("TERM", 143), hang_up(), ("INT", 130)])
     {
         let scratch = Scratch::new();
         let out = scratch.join("out");
@@ -152,7 +152,7 @@ fn an_interrupted_sender_can_be_gone_on_with_in_every_mode() {
     for (mode, (signal, status)) in
         MODES
             .into_iter()
-            .zip([("INT", 130), ("TERM", 143), ("HUP", 129), ("INT", 130)])
+            .zip([("INT", 130), ("TERM", 143), hang_up(), ("INT", 130)])
     {
         let scratch = Scratch::new();
         let receiver = Receiver::start(&scratch.join("out"), &[]);

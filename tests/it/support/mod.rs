@@ -7,7 +7,7 @@ pub(crate) mod raw;
 mod receiver;
 
 pub(crate) use files::{Scratch, assert_same_tree, noise, write_file};
-pub(crate) use process::{Finished, Running, WATCHDOG, eventually, run, signal, xfer};
+pub(crate) use process::{Finished, Running, WATCHDOG, eventually, hang_up, run, signal, xfer};
 pub(crate) use receiver::Receiver;
 
 use std::path::{Path, PathBuf};

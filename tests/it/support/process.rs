@@ -170,3 +170,15 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
 fn join(thread: JoinHandle<String>) -> String {
     thread.join().unwrap()
 }
+
+/// SIGHUP and its status; another signal where these tests run under `nohup`, for what ignores it
+/// is inherited, and kept.
+pub(crate) fn hang_up() -> (&'static str, i32) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    match mask.unwrap_or(0) & 1 {
+        0 => ("HUP", 129),
+        _ => ("TERM", 143),
+    }
+}
