@@ -81,19 +81,20 @@ impl Tree {
 
     /// Whether the directory at `path` is kept open and still there. Its parent is.
     fn stands(&mut self, path: &[u8]) -> bool {
+        let turn = self.turn;
+        let identity = match self.open.get_mut(path) {
+            None => return false,
+            Some(opened) if opened.seen == turn => return true,
+            Some(opened) => opened.identity,
+        };
         let (parent, part) = split(path);
         let found = self.opened(parent).and_then(|above| above.stat(part));
-        let turn = self.turn;
-        let Some(opened) = self.open.get_mut(path) else {
-            return false;
-        };
         let is_same = found.is_ok_and(|found| {
-            found.kind == Kind::Directory && (found.device, found.inode) == opened.identity
+            found.kind == Kind::Directory && (found.device, found.inode) == identity
         });
-        if is_same {
-            opened.seen = turn;
-        } else {
-            self.open.remove(path);
+        match self.open.get_mut(path) {
+            Some(opened) if is_same => opened.seen = turn,
+            _ => drop(self.open.remove(path)),
         }
         is_same
     }
